@@ -1,18 +1,15 @@
 //! The store of a member of a set: a data directory enters a set, and the set's replication drives its log.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::core::Core;
 use super::error::failed;
-use super::keyspaces::{Keyspaces, two_numbers};
-use super::open::{Applied, LOG_DIR};
+use super::keyspaces::two_numbers;
+use super::open::LOG_DIR;
 use super::options::FjallOptions;
 use super::{FjallStore, dir};
-use crate::store::extents::{ChunkAddress, Extents};
-use crate::store::log::{Damage, Entry, EntryId, EntryWrite, Known, Log, LogStart, Vote, VoteFile};
+use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
 
 impl FjallStore {
@@ -189,71 +186,4 @@ fn enter_set(dir: &Path, options: FjallOptions) -> Result<(), StoreError> {
     VoteFile::create(&dir.join(LOG_DIR), seed, vote)?;
     let node = rand::random::<u64>().max(1);
     Identity { node, set: None }.write(dir)
-}
-
-/// What the database tells of the log, to a start that needs the entries after `from`.
-pub(super) fn known(spaces: &Keyspaces, base: EntryId, from: u64) -> Result<Known, StoreError> {
-    let mut entries = vec![base];
-    entries.retain(|base| base.index > 0);
-    if let Some((term, first)) = spaces.term()?
-        && first <= from
-    {
-        entries.push(EntryId { term, index: from });
-    }
-    Ok(Known {
-        applied: from,
-        entries,
-    })
-}
-
-/// Compares the end of the log with what the database holds, whose keyspaces have everything up to `least`, and some up
-/// to `most`. Returns what is missing between the log and the database.
-pub(super) fn reconcile(
-    start: &mut LogStart,
-    spaces: &Keyspaces,
-    least: u64,
-    most: u64,
-) -> Result<Option<Damage>, StoreError> {
-    if start.last() >= most {
-        return Ok(None);
-    }
-    let term = spaces.term()?.filter(|(_, first)| *first <= most);
-    if least == most
-        && start.damages().is_empty()
-        && let Some((term, _)) = term
-    {
-        start.begin_after(EntryId { term, index: most });
-        return Ok(None);
-    }
-    Ok(Some(Damage {
-        entries: start.last().max(least) + 1..most + 1,
-        place: None,
-    }))
-}
-
-/// Counts the chunks of entries that no majority may have, and completes what is applied.
-pub(super) fn complete(
-    log: &Log,
-    extents: &Arc<Extents>,
-    unapplied: &VecDeque<Entry>,
-    applied: &mut Applied,
-) {
-    for entry in unapplied {
-        extents.added(&chunks_of(entry));
-    }
-    if applied.term == Some(0) {
-        applied.term = log.term_of(applied.index);
-    }
-}
-
-/// The addresses of the chunks that an entry puts.
-pub(super) fn chunks_of(entry: &Entry) -> Vec<ChunkAddress> {
-    let puts = entry.writes.iter().filter_map(|write| match write {
-        EntryWrite::PutChunk { address, .. } => Some(*address),
-        EntryWrite::Put { .. }
-        | EntryWrite::Remove { .. }
-        | EntryWrite::RemoveChunk { .. }
-        | EntryWrite::Sweep { .. } => None,
-    });
-    puts.collect()
 }

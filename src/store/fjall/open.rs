@@ -20,7 +20,7 @@ use super::changes::Changes;
 use super::error::failed;
 use super::keyspaces::{Keyspaces, two_numbers};
 use super::options::FjallOptions;
-use super::{checkpoint_file, format, kept, member};
+use super::{checkpoint_file, format, kept, set_log};
 use crate::model::LogId;
 use crate::store::error::{Advice, OnDamage};
 use crate::store::extents::{ChunkAddress, Extents};
@@ -131,7 +131,7 @@ impl OpenDatabase {
         let mut hurt = start.damages().to_vec();
         let mut upto = u64::MAX;
         if is_member {
-            hurt.extend(member::reconcile(&mut start, &spaces, least, most)?);
+            hurt.extend(set_log::reconcile(&mut start, &spaces, least, most)?);
             upto = start.majority().max(most);
         }
         if let Some(damage) = hurt.first() {
@@ -191,7 +191,7 @@ impl OpenDatabase {
             false => None,
         };
         if is_member {
-            member::complete(&log, &extents, &unapplied, &mut applied);
+            complete(&log, &extents, &unapplied, &mut applied);
         } else {
             applied.index = applied.index.max(log.last());
         }
@@ -258,7 +258,7 @@ impl OpenDatabase {
         let gone = unapplied.split_off(kept);
         drop(unapplied);
         for entry in gone {
-            self.extents.released(&member::chunks_of(&entry));
+            self.extents.released(&set_log::chunks_of(&entry));
         }
         Ok(())
     }
@@ -426,6 +426,16 @@ impl OpenDatabase {
     }
 }
 
+/// Counts the chunks of entries that no majority may have, and completes what is applied.
+fn complete(log: &Log, extents: &Arc<Extents>, unapplied: &VecDeque<Entry>, applied: &mut Applied) {
+    for entry in unapplied {
+        extents.added(&set_log::chunks_of(entry));
+    }
+    if applied.term == Some(0) {
+        applied.term = log.term_of(applied.index);
+    }
+}
+
 /// The log as a start finds it that needs the entries after `from`, up to `limit`.
 pub(super) fn find_log(
     spaces: &Keyspaces,
@@ -436,7 +446,7 @@ pub(super) fn find_log(
 ) -> Result<LogStart, StoreError> {
     match spaces.base()? {
         Some(base) => {
-            LogStart::find_kept(extents, seed, &member::known(spaces, base, from)?, limit)
+            LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?, limit)
         }
         None => LogStart::find(extents, seed, from, limit),
     }

@@ -10,9 +10,9 @@ use std::ops::Range;
 
 use tracing::warn;
 
-use super::EntryId;
 use super::damage::Damage;
 use super::extent_file::{ExtentFile, Found};
+use super::id::EntryId;
 use super::kept::Kept;
 use crate::store::StoreError;
 use crate::store::extents::{Extents, PAGE, SPARE_MARK};

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::EntryId;
 use super::entry::{FOOTER_LEN, HEADER_LEN, Header, decode_footer, sum_of};
+use super::id::EntryId;
 use crate::store::StoreError;
 use crate::store::error::{io_error, is_lost};
 use crate::store::extents::{Extents, IO_BYTES, PAGE};

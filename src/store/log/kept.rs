@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::EntryId;
 use super::extent_file::Found;
+use super::id::EntryId;
 
 /// The kept entries, from `base` on.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ mod chain; // the walk over a member's log at a start
 mod damage; // entries that cannot be read
 mod entry; // the encoding of entries, pure
 mod extent_file; // a file of the log, as a start reads it
+mod id; // which entry
 mod kept; // the entries that a member keeps for others
 mod layout; // where the parts of an entry stand, pure
 mod read; // reading entries for others
@@ -39,6 +40,7 @@ pub(super) use self::damage::{Damage, keep_aside, keep_bytes};
 pub(super) use self::entry::EntryWrite;
 use self::entry::{Header, encode_head, footer, head_len, with_addresses};
 use self::extent_file::Found;
+pub use self::id::EntryId;
 use self::kept::Kept;
 use self::layout::Layout;
 pub(super) use self::start::LogStart;
@@ -51,13 +53,6 @@ use super::StoreError;
 use super::error::io_error;
 use super::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages};
 use super::writes::{Change, Write};
-
-/// Which entry of the log. The order is that of writing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId {
-    pub term: u64,
-    pub index: u64,
-}
 
 /// An entry as it is applied to the database.
 #[derive(Debug)]

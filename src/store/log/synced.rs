@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::EntryId;
+use super::id::EntryId;
 
 /// Name of the file of the last synced entry in the log's directory.
 pub(super) const SYNCED: &str = "synced";
