@@ -3,11 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use openraft::RaftTypeConfig;
 use openraft::alias::LogIdOf;
 use openraft::raft::responder::Responder;
 use parking_lot::{Condvar, Mutex};
-
-use super::types::Group;
 
 /// The proposals of one leadership, numbered from 1 on.
 #[derive(Debug, Default)]
@@ -96,8 +95,8 @@ pub(super) struct Tracker<T> {
     result: PhantomData<fn(T)>,
 }
 
-impl<T: Send + 'static> Responder<Group, T> for Tracker<T> {
-    fn on_commit(&mut self, _: LogIdOf<Group>) {
+impl<C: RaftTypeConfig, T: Send + 'static> Responder<C, T> for Tracker<T> {
+    fn on_commit(&mut self, _: LogIdOf<C>) {
         self.is_committed = true;
         let mut reached = self.proposals.reached.lock();
         reached.committed = reached.committed.max(self.number);
@@ -130,7 +129,7 @@ mod tests {
     use openraft::vote::RaftLeaderId;
 
     use super::*;
-    use crate::cluster::raft::types::LogId;
+    use crate::cluster::raft::types::{Group, LogId};
 
     fn some_id() -> LogId {
         let leader = openraft::impls::leader_id_std::LeaderId {
@@ -146,14 +145,14 @@ mod tests {
         assert_eq!(proposals.wait_committed(), Ok(()));
         let mut first: Tracker<u8> = proposals.next().unwrap();
         let mut second: Tracker<u8> = proposals.next().unwrap();
-        first.on_commit(some_id());
-        second.on_commit(some_id());
+        Responder::<Group, u8>::on_commit(&mut first, some_id());
+        Responder::<Group, u8>::on_commit(&mut second, some_id());
         assert_eq!(proposals.wait_committed(), Ok(()));
-        first.on_complete(1);
-        second.on_complete(1);
+        Responder::<Group, u8>::on_complete(first, 1);
+        Responder::<Group, u8>::on_complete(second, 1);
         assert_eq!(proposals.wait_applied(), Ok(()));
         let third: Tracker<u8> = proposals.next().unwrap();
-        third.on_complete(1); // refused: it was never committed
+        Responder::<Group, u8>::on_complete(third, 1); // refused: it was never committed
         assert_eq!(proposals.wait_committed(), Err(Lost));
         assert!(proposals.next::<u8>().is_err());
     }
