@@ -2,13 +2,16 @@
 //! users.
 
 use std::ffi::OsStr;
+use std::fs::TryLockError;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::error::StartError;
+use crate::clock::monotonic;
 use crate::ctl::protocol::SOCKET;
 
 /// A used data directory has at least one of these entries.
@@ -16,6 +19,9 @@ const OWN_ENTRIES: [&str; 3] = [LOCK, "db", SOCKET];
 const LOCK: &str = "leveret.lock";
 /// What a node had before it joined a set, with a number behind.
 const SET_ASIDE: &str = "before-join-";
+/// How long a store that nothing uses any more may take to close.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
+const CLOSED_LOOK: Duration = Duration::from_millis(20);
 /// The root of a file system may have this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -58,8 +64,20 @@ pub(super) fn prepare(dir: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Moves everything that a store has written into a directory beside it, and returns that.
+/// Moves everything that a store has written into a directory beside it, and returns that. Waits until the store is
+/// closed. Blocks.
 pub(super) fn set_aside(dir: &Path) -> io::Result<PathBuf> {
+    let lock = std::fs::File::open(dir.join(LOCK))?;
+    let deadline = monotonic() + CLOSED_WITHIN;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if monotonic() < deadline => {
+                std::thread::sleep(CLOSED_LOOK);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     let stays = |name: &OsStr| {
         [LOCK, SOCKET].iter().any(|own| name == *own)
             || name.to_string_lossy().starts_with(SET_ASIDE)

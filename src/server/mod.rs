@@ -150,8 +150,8 @@ impl Begun {
     }
 
     async fn in_set(process: &Arc<Process>, settings: SetSettings) -> Result<Begun, StartError> {
-        let (set, store) = set_start::start(process, settings.clone(), Beginning::Forms).await?;
-        Ok(Begun::InSet(Role::new(set, store, settings)))
+        let set = set_start::start(process, settings.clone(), Beginning::Forms).await?;
+        Ok(Begun::InSet(Role::new(set, settings)))
     }
 }
 

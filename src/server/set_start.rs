@@ -17,12 +17,12 @@ use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
 use crate::store::{FjallOptions, FjallStore, StoreError};
 
-/// Opens the store as a member's, and takes part in the set. The store is in use until the set has stopped.
+/// Opens the store as a member's, and takes part in the set.
 pub(super) async fn start(
     process: &Arc<Process>,
     set: SetSettings,
     beginning: Beginning,
-) -> Result<(RunningSet, Weak<FjallStore>), StartError> {
+) -> Result<RunningSet, StartError> {
     let config = process.config();
     let listener = Listener::open(set.listen).map_err(|error| StartError::Listen {
         address: set.listen,
@@ -33,7 +33,6 @@ pub(super) async fn start(
     let opened = blocking(move || open(&dir, options));
     let (store, id, of_set) = opened.await?;
     let store = Arc::new(store);
-    let opened = Arc::downgrade(&store);
     let options = SetOptions {
         name: set.name,
         address: set.address,
@@ -57,7 +56,7 @@ pub(super) async fn start(
     };
     let running = RunningSet::start(options, listener, node, join).await?;
     process.set.set(running.set());
-    Ok((running, opened))
+    Ok(running)
 }
 
 /// The store, the id of this node, and the set that it belongs to.

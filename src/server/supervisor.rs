@@ -1,7 +1,7 @@
 //! Carries out what concerns the whole node, one thing after another: commands of operators, changes of its role in a set,
 //! and the end of the process.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -9,12 +9,11 @@ use tracing::{error, info, warn};
 
 use super::set_options::SetSettings;
 use super::stage::Stage;
-use super::{data_dir, disk_room, set_start};
+use super::{blocking, data_dir, disk_room, set_start};
 use crate::cluster::node::roles::{self, Next, Runs};
 use crate::cluster::node::{Beginning, RunningSet, SetNode};
 use crate::cluster::raft::Standing;
 use crate::ctl::context::NodeCommand;
-use crate::store::FjallStore;
 
 /// Pause after a leader could not start the broker.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
@@ -22,10 +21,6 @@ const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AT_DISK: Duration = Duration::from_secs(2);
 /// How long a stop waits until another node has taken over.
 const HANDOVER_WAIT: Duration = Duration::from_secs(3);
-
-/// How long it may take until nothing uses the store of a set that was left.
-const RELEASE_WAIT: Duration = Duration::from_secs(10);
-const RELEASE_POLL: Duration = Duration::from_millis(5);
 
 /// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
@@ -38,15 +33,13 @@ pub(super) struct Supervisor {
 pub(super) struct Role {
     settings: SetSettings,
     set: RunningSet,
-    store: Weak<FjallStore>,
     standing: watch::Receiver<Standing>,
     runs: Runs,
 }
 
 impl Role {
-    pub(super) fn new(set: RunningSet, store: Weak<FjallStore>, settings: SetSettings) -> Role {
+    pub(super) fn new(set: RunningSet, settings: SetSettings) -> Role {
         Role {
-            store,
             standing: set.set().standing(),
             runs: Runs::Waiting,
             set,
@@ -158,25 +151,29 @@ impl Supervisor {
         let (name, trust) = (&settings.name, settings.trust.clone());
         let probed = RunningSet::probe(name, trust, &settings.peers, target).await;
         probed.map_err(|error| error.to_string())?;
-        let store = Weak::clone(&role.store);
         self.stage.lose().await;
         if let Some(role) = self.role.take() {
             role.set.stop().await;
         }
-        if !is_released(&store).await {
-            return Err(
-                "this node still uses its data: start it again, and try once more".to_owned(),
-            );
-        }
         let process = self.stage.process();
         let dir = process.config().data_dir.clone();
-        let kept = data_dir::set_aside(&dir).map_err(|error| error.to_string())?;
-        info!(kept = %kept.display(), "this node begins anew to join another set");
-        let started = set_start::start(process, settings.clone(), Beginning::Joins).await;
-        let (set, store) = started.map_err(|error| format!("{error}: start this node again"))?;
+        let kept = blocking(move || data_dir::set_aside(&dir)).await;
+        let beginning = match &kept {
+            Ok(kept) => {
+                info!(kept = %kept.display(), "this node begins anew to join another set");
+                Beginning::Joins
+            }
+            // It goes on as it was.
+            Err(_) => Beginning::Forms,
+        };
+        let started = set_start::start(process, settings.clone(), beginning).await;
+        let set = started.map_err(|error| format!("{error}: start this node again"))?;
         let node = Arc::clone(set.set());
-        self.role = Some(Role::new(set, store, settings));
-        Ok(node)
+        self.role = Some(Role::new(set, settings));
+        match kept {
+            Ok(_) => Ok(node),
+            Err(error) => Err(format!("this node cannot give up its own set: {error}")),
+        }
     }
 
     /// Does what the role asks for until it asks for nothing more. True if it must be tried again.
@@ -242,16 +239,6 @@ impl Supervisor {
             self.stage.end().await;
         }
     }
-}
-
-/// Waits until nothing uses a store.
-async fn is_released(store: &Weak<FjallStore>) -> bool {
-    let released = async {
-        while store.strong_count() > 0 {
-            tokio::time::sleep(RELEASE_POLL).await;
-        }
-    };
-    tokio::time::timeout(RELEASE_WAIT, released).await.is_ok()
 }
 
 /// Waits until the standing of this node changes.
