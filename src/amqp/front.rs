@@ -43,6 +43,19 @@ pub struct Settings {
     pub login_from: LoginFrom,
 }
 
+impl Settings {
+    /// What a handshake needs of them.
+    pub(super) fn handshake(&self) -> handshake::Settings {
+        handshake::Settings {
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat: self.heartbeat_secs,
+            product: self.server_product.clone(),
+            mechanisms: self.mechanisms.clone(),
+        }
+    }
+}
+
 /// State that all connections share, over all listeners.
 pub struct Front {
     pub(super) broker: Arc<Broker>,
@@ -62,13 +75,7 @@ pub struct Front {
 impl Front {
     /// A front door to the broker, which stops publishers while one of the alarms is on.
     pub fn new(broker: Arc<Broker>, alarms: Arc<Alarms>, settings: Settings) -> Arc<Front> {
-        let handshake = Arc::new(handshake::Settings {
-            channel_max: settings.channel_max,
-            frame_max: settings.frame_max,
-            heartbeat: settings.heartbeat_secs,
-            product: settings.server_product.clone(),
-            mechanisms: settings.mechanisms.clone(),
-        });
+        let handshake = Arc::new(settings.handshake());
         let acceptor = Acceptor::new("AMQP", settings.connections, settings.handshake_timeout);
         let message_max = usize::try_from(settings.message_bytes_max).unwrap_or(usize::MAX);
         let consumer_timeout_ms = AtomicU64::new(settings.consumer_timeout_ms.unwrap_or(0));

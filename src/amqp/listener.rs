@@ -403,7 +403,7 @@ impl Front {
     }
 }
 
-async fn send(stream: &mut Transport, out: &mut BytesMut) -> std::io::Result<()> {
+pub(super) async fn send(stream: &mut Transport, out: &mut BytesMut) -> std::io::Result<()> {
     stream.write_all(out).await?;
     stream.flush().await?;
     out.clear();
@@ -411,7 +411,12 @@ async fn send(stream: &mut Transport, out: &mut BytesMut) -> std::io::Result<()>
 }
 
 /// Waits as a failed handshake requires. The caller closes the socket then.
-async fn hang_up(stream: &mut Transport, input: &mut BytesMut, hangup: Hangup, frame_max: u32) {
+pub(super) async fn hang_up(
+    stream: &mut Transport,
+    input: &mut BytesMut,
+    hangup: Hangup,
+    frame_max: u32,
+) {
     let (delay, closed) = match hangup {
         Hangup::Now => return,
         Hangup::After(delay) => (

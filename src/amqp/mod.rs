@@ -36,6 +36,7 @@ mod gathered_acks; // acks of a batch of frames
 mod generated_name; // names that the broker makes up
 mod handshake; // from the protocol header to an open connection, pure
 mod heartbeat; // when to send one, and when the peer is dead, pure
+mod last_word; // whether a close fits in between the frames to a client, pure
 mod leaving; // what ending channels return to their queues
 mod limits; // limits of connections
 mod listener; // accepts connections
@@ -51,9 +52,12 @@ mod run; // consecutive publishes to the same queues
 mod sasl; // SASL mechanisms, pure
 mod task; // the task of one connection and its socket
 mod transaction; // publishes and acks before tx.commit
+mod turned_away; // clients of a node that cannot serve them
 mod unacked; // unacked deliveries by delivery tag, pure
 mod unsynced; // published bytes that are not durable
 mod writer; // output that waits for the socket
 
 pub use front::{Front, Settings};
+pub use last_word::LastWord;
 pub use sasl::Mechanism;
+pub use turned_away::turn_away;

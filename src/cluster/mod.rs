@@ -3,4 +3,5 @@
 
 pub mod link; // connections between the nodes
 pub mod node; // the life of this node in its set
+pub mod pass; // clients of the nodes that do not lead
 pub mod raft; // this node's part in the set's Raft group

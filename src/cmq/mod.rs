@@ -34,8 +34,10 @@ mod signature; // signatures of requests
 mod socket; // the socket under hyper
 mod topics; // topics and subscriptions
 mod traces; // what the firehose copies of a request
+mod turned_away; // clients of a node that cannot serve them
 
 pub use config::CmqConfig;
 pub use directory::{Directory, ServedQueueView, SubscriptionView, TopicView};
 pub use front::Front;
 pub use push::PushConfig;
+pub use turned_away::turn_away;

@@ -45,6 +45,7 @@ mod shovels;
 mod static_files; // the web page
 mod stats_json; // counters
 mod topic_permissions; // routing keys that users may use
+mod turned_away; // clients of a node that cannot serve them
 mod user_error; // refusals of changes of users
 mod user_limits; // limits of users
 mod users; // users
@@ -54,3 +55,4 @@ mod words; // tags in bodies
 
 pub use config::ManagementConfig;
 pub use front::Front;
+pub use turned_away::turn_away;

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::admission::{Acceptance, Admission, AdmissionControl, Capacity, Entry, Room};
-use super::listener::Listener;
+use super::listener::{Incoming, Listener};
 use super::proxy_header::{Named, read_header};
 use super::suspension::next_order;
 use super::tls::Tls;
@@ -231,18 +230,21 @@ impl Acceptor {
                     self.log_panic(ended);
                     continue;
                 }
-                accepted = self.accept(&listener) => accepted,
+                accepted = self.accept(&mut listener) => accepted,
             };
-            let Some((socket, peer, permit, displaced)) = accepted else {
+            let Some((incoming, peer, permit, displaced)) = accepted else {
                 continue;
             };
             let until = until_ended(displaced, self.patience);
             let door = Arc::clone(&self.door);
-            if listener.tls.is_none() && !listener.is_proxy(peer) {
-                let served = serve_one(socket.into(), peer, permit);
-                tasks.spawn(door.serve_until(peer, served, until));
-                continue;
-            }
+            let incoming = match incoming {
+                Incoming::Socket(socket) if listener.tls.is_none() && !listener.is_proxy(peer) => {
+                    let served = serve_one(socket.into(), peer, permit);
+                    tasks.spawn(door.serve_until(peer, served, until));
+                    continue;
+                }
+                Incoming::Socket(_) | Incoming::Passed(_) => incoming,
+            };
             let prelude = Prelude {
                 tls: listener.tls.clone(),
                 is_proxied: listener.is_proxy(peer),
@@ -252,7 +254,7 @@ impl Acceptor {
                 let mut until = pin!(until);
                 // Boxed, so that an open connection does not keep the memory of its prelude.
                 let prepared = tokio::select! {
-                    prepared = Box::pin(prelude.prepare(socket, peer, &permit)) => prepared,
+                    prepared = Box::pin(prelude.prepare(incoming, peer, &permit)) => prepared,
                     why = until.as_mut() => return door.log_ended(peer, why),
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 };
@@ -282,10 +284,10 @@ impl Acceptor {
     /// Waits for a place, then for the next connection.
     async fn accept(
         &self,
-        listener: &Listener,
-    ) -> Option<(TcpStream, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
+        listener: &mut Listener,
+    ) -> Option<(Incoming, SocketAddr, SocketPermit, oneshot::Receiver<()>)> {
         self.place_for_newcomer().await;
-        let (stream, peer) = match listener.accept().await {
+        let (incoming, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(unsaid) = self.no_sockets.passes(monotonic()) {
@@ -306,7 +308,7 @@ impl Acceptor {
             id,
             admitted: AtomicBool::new(false),
         };
-        Some((stream, peer, permit, displaced))
+        Some((incoming, peer, permit, displaced))
     }
 
     /// Waits until a newcomer can enter, into a free place or by displacing another.
@@ -343,11 +345,23 @@ impl Prelude {
     /// Returns the connection and its client's address; `None` if it has failed.
     async fn prepare(
         &self,
-        mut socket: TcpStream,
+        incoming: Incoming,
         peer: SocketAddr,
         permit: &SocketPermit,
     ) -> Option<(Transport, SocketAddr)> {
         let door = &permit.door;
+        let mut socket = match incoming {
+            Incoming::Socket(socket) => socket,
+            Incoming::Passed(passed) => {
+                return match passed.welcome().await {
+                    Ok(transport) => Some((transport, peer)),
+                    Err(error) => {
+                        door.log_unprepared(peer, "a passed connection", &error);
+                        None
+                    }
+                };
+            }
+        };
         let mut named = Named::Proxy;
         if self.is_proxied {
             match read_header(&mut socket).await {
@@ -390,6 +404,7 @@ async fn until_ended(displaced: oneshot::Receiver<()>, patience: Duration) -> &'
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 

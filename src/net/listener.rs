@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::passed::Passed;
 use super::suspension::{Order, Orders, Suspension, next_order};
 use super::tls::Tls;
 use crate::model::IpRange;
@@ -15,11 +16,32 @@ use crate::model::IpRange;
 /// When more clients connect together, the system may reset some that believe to be connected.
 const ACCEPT_BACKLOG: u32 = 4096;
 
-/// Listens on one address.
+/// Number of passed clients that wait for their front door.
+const PASSED_WAITING_MAX: usize = 1024;
+
+/// Where connections come from.
+#[derive(Debug)]
+enum Source {
+    /// `None` while it is suspended.
+    Socket(Option<TcpListener>),
+    /// Other nodes pass them on. While the listener is suspended, they wait.
+    Nodes {
+        passed: mpsc::Receiver<Passed>,
+        is_suspended: bool,
+    },
+}
+
+/// A connection that comes.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Socket(TcpStream),
+    Passed(Passed),
+}
+
+/// Listens on one address, or takes what other nodes pass on.
 #[derive(Debug)]
 pub struct Listener {
-    /// `None` while it is suspended.
-    socket: Option<TcpListener>,
+    source: Source,
     address: SocketAddr,
     /// `None` if nothing suspends it.
     pub(super) orders: Option<Orders>,
@@ -37,12 +59,29 @@ impl Listener {
         let socket = bind(address)?;
         Ok(Listener {
             address: socket.local_addr()?,
-            socket: Some(socket),
+            source: Source::Socket(Some(socket)),
             orders: None,
             tls: None,
             proxies: [].into(),
             lender: None,
         })
+    }
+
+    /// Takes clients that other nodes pass on, instead of those of a socket.
+    pub fn of_nodes() -> (mpsc::Sender<Passed>, Listener) {
+        let (sender, passed) = mpsc::channel(PASSED_WAITING_MAX);
+        let listener = Listener {
+            source: Source::Nodes {
+                passed,
+                is_suspended: false,
+            },
+            address: ([0, 0, 0, 0], 0).into(),
+            orders: None,
+            tls: None,
+            proxies: [].into(),
+            lender: None,
+        };
+        (sender, listener)
     }
 
     /// The listener for a server, and where it comes back as soon as that server is told to stop: its socket stays open,
@@ -88,22 +127,44 @@ impl Listener {
     }
 
     /// The next connection; while the listener is suspended, none comes.
-    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        match &self.socket {
-            Some(socket) => socket.accept().await,
-            None => std::future::pending().await,
+    pub(super) async fn accept(&mut self) -> io::Result<(Incoming, SocketAddr)> {
+        match &mut self.source {
+            Source::Socket(Some(socket)) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok((Incoming::Socket(stream), peer))
+            }
+            Source::Nodes {
+                passed,
+                is_suspended: false,
+            } => match passed.recv().await {
+                Some(passed) => {
+                    let peer = passed.peer()?;
+                    Ok((Incoming::Passed(passed), peer))
+                }
+                None => std::future::pending().await,
+            },
+            Source::Socket(None)
+            | Source::Nodes {
+                is_suspended: true, ..
+            } => std::future::pending().await,
         }
     }
 
     /// Does what it is told, and says so.
     pub(super) fn obey(&mut self, order: Order) {
-        let obeyed = match (order.is_suspended, &self.socket) {
-            (true, _) => {
-                self.socket = None;
+        let obeyed = match (order.is_suspended, &mut self.source) {
+            (true, Source::Socket(socket)) => {
+                *socket = None;
                 Ok(())
             }
-            (false, Some(_)) => Ok(()),
-            (false, None) => bind(self.address).map(|socket| self.socket = Some(socket)),
+            (false, Source::Socket(Some(_))) => Ok(()),
+            (false, Source::Socket(socket @ None)) => {
+                bind(self.address).map(|opened| *socket = Some(opened))
+            }
+            (told, Source::Nodes { is_suspended, .. }) => {
+                *is_suspended = told;
+                Ok(())
+            }
         };
         // There is room for an answer of each listener.
         order.followed.try_send(obeyed).unwrap_or_default();

@@ -7,6 +7,7 @@ mod chain_depth; // checks clients' certificates
 mod distinguished_name; // names in certificates as text
 mod handshake_turns; // how many handshakes are worked on at a time
 mod listener; // a listening socket, and what its connections begin with
+mod passed; // a connection that another node passes on
 mod peer_certificate; // what a client's certificate says
 mod proxy_header; // the PROXY protocol
 mod suspension; // closes and opens the sockets of listeners
@@ -21,6 +22,7 @@ mod validity; // how long certificates are valid
 pub use acceptor::{Acceptor, SocketPermit};
 pub use admission::Capacity;
 pub use listener::Listener;
+pub use passed::{ClientFacts, Passed, TlsFacts};
 pub use peer_certificate::{AlternativeName, LoginFrom, NoName};
 pub use suspension::Suspension;
 pub use tls::Tls;

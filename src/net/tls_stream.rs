@@ -7,13 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
+use rustls::ServerConnection;
 use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::peer_certificate::describe;
-use crate::model::TlsInfo;
+use super::passed::TlsFacts;
 
 /// Maximum number of encrypted bytes that wait for the socket. A write takes no more then.
 const OUTGOING_MAX: usize = 64 * 1024;
@@ -77,21 +76,14 @@ impl TlsStream {
         self.session.peer_certificates()?.first()
     }
 
-    /// What operators see, in Erlang's names.
-    pub(super) fn info(&self) -> TlsInfo {
+    /// What another node needs to know of this TLS.
+    pub(super) fn facts(&self) -> TlsFacts {
         let suite = self.session.negotiated_cipher_suite();
-        let (key_exchange, cipher) = suite.map_or(("", ""), |suite| names_of(suite.suite()));
-        TlsInfo {
-            protocol: match self.session.protocol_version() {
-                Some(ProtocolVersion::TLSv1_3) => "tlsv1.3",
-                Some(_) | None => "tlsv1.2",
-            },
-            key_exchange,
-            cipher,
-            // All supported ciphers authenticate by themselves.
-            hash: "aead",
-            certificate: self.certificate().and_then(describe),
-        }
+        TlsFacts::new(
+            self.session.protocol_version(),
+            suite.map(|suite| suite.suite()),
+            self.certificate(),
+        )
     }
 
     pub(super) fn is_shaking_hands(&self) -> bool {
@@ -337,26 +329,6 @@ impl Drop for TlsStream {
     fn drop(&mut self) {
         self.say_goodbye();
         self.try_flush();
-    }
-}
-
-/// Erlang's names of key exchange and cipher.
-fn names_of(suite: CipherSuite) -> (&'static str, &'static str) {
-    match suite {
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => ("any", "aes_256_gcm"),
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => ("any", "aes_128_gcm"),
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => ("any", "chacha20_poly1305"),
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => ("ecdhe_ecdsa", "aes_256_gcm"),
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => ("ecdhe_ecdsa", "aes_128_gcm"),
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
-            ("ecdhe_ecdsa", "chacha20_poly1305")
-        }
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => ("ecdhe_rsa", "aes_256_gcm"),
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => ("ecdhe_rsa", "aes_128_gcm"),
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
-            ("ecdhe_rsa", "chacha20_poly1305")
-        }
-        _ => ("", ""),
     }
 }
 

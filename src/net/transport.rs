@@ -14,6 +14,7 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::passed::{ClientFacts, TlsFacts};
 use super::peer_certificate::{LoginFrom, NoName, login_name};
 use super::tls_stream::TlsStream;
 use crate::model::TlsInfo;
@@ -25,8 +26,17 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Transport {
     stream: Stream,
-    /// The address that the client connected to, if a proxy has said it.
-    local: Option<Box<SocketAddr>>,
+    /// What the socket does not tell, if there is anything.
+    named: Option<Box<Named>>,
+}
+
+/// What others say of the client.
+#[derive(Debug)]
+enum Named {
+    /// The address that the client connected to, by a proxy.
+    Proxied(SocketAddr),
+    /// The whole client, by another node of the set.
+    Passed(ClientFacts),
 }
 
 #[derive(Debug)]
@@ -40,7 +50,7 @@ impl From<TcpStream> for Transport {
     fn from(socket: TcpStream) -> Transport {
         Transport {
             stream: Stream::Plain(socket),
-            local: None,
+            named: None,
         }
     }
 }
@@ -49,7 +59,7 @@ impl From<TlsStream> for Transport {
     fn from(stream: TlsStream) -> Transport {
         Transport {
             stream: Stream::Tls(Box::new(stream)),
-            local: None,
+            named: None,
         }
     }
 }
@@ -57,35 +67,63 @@ impl From<TlsStream> for Transport {
 impl Transport {
     /// A client reached it through a proxy, at this address.
     pub(super) fn proxied(mut self, local: Option<SocketAddr>) -> Transport {
-        self.local = local.map(Box::new);
+        self.named = local.map(|local| Box::new(Named::Proxied(local)));
         self
     }
 
-    /// Whether TLS protects the connection.
-    pub fn is_secure(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(_) => false,
-            Stream::Tls(_) => true,
+    /// Another node passes the client on.
+    pub(super) fn passed_by_node(self, facts: ClientFacts) -> Transport {
+        Transport {
+            named: Some(Box::new(Named::Passed(facts))),
+            ..self
         }
     }
 
-    /// What operators see of the connection's TLS.
-    pub fn tls_info(&self) -> Option<TlsInfo> {
-        match &self.stream {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => Some(stream.info()),
+    /// What another node needs to know of the client, to which this connection is passed on.
+    pub fn client_facts(&self, client: SocketAddr) -> io::Result<ClientFacts> {
+        Ok(ClientFacts {
+            client,
+            local: self.local_addr()?,
+            tls: self.tls_facts(),
+        })
+    }
+
+    /// The address of a client that another node passes on.
+    pub(super) fn passed_client(&self) -> io::Result<SocketAddr> {
+        match self.named.as_deref() {
+            Some(Named::Passed(facts)) => Ok(facts.client),
+            Some(Named::Proxied(_)) | None => Err(io::ErrorKind::InvalidInput.into()),
         }
+    }
+
+    /// The client's TLS.
+    fn tls_facts(&self) -> Option<TlsFacts> {
+        match (self.named.as_deref(), &self.stream) {
+            (Some(Named::Passed(facts)), _) => facts.tls.clone(),
+            (Some(Named::Proxied(_)) | None, Stream::Plain(_)) => None,
+            (Some(Named::Proxied(_)) | None, Stream::Tls(stream)) => Some(stream.facts()),
+        }
+    }
+
+    /// Whether TLS protects the connection of the client.
+    pub fn is_secure(&self) -> bool {
+        match (self.named.as_deref(), &self.stream) {
+            (Some(Named::Passed(facts)), _) => facts.tls.is_some(),
+            (Some(Named::Proxied(_)) | None, Stream::Plain(_)) => false,
+            (Some(Named::Proxied(_)) | None, Stream::Tls(_)) => true,
+        }
+    }
+
+    /// What operators see of the client's TLS.
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        self.tls_facts().map(|facts| facts.info())
     }
 
     /// The name of the user of the client's certificate.
     pub fn certificate_login(&self, from: LoginFrom) -> Result<String, NoName> {
-        match &self.stream {
-            Stream::Plain(_) => Err(NoName::NoTls),
-            Stream::Tls(stream) => {
-                let certificate = stream.certificate().ok_or(NoName::NoCertificate)?;
-                login_name(certificate, from)
-            }
-        }
+        let facts = self.tls_facts().ok_or(NoName::NoTls)?;
+        let certificate = facts.certificate().ok_or(NoName::NoCertificate)?;
+        login_name(certificate, from)
     }
 
     /// Waits until a `try_` method of the interest may go on, or the socket fails. Meanwhile it sends what TLS has
@@ -120,8 +158,9 @@ impl Transport {
 
     /// The address that the client connected to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.local {
-            Some(local) => Ok(**local),
+        match self.named.as_deref() {
+            Some(Named::Proxied(local)) => Ok(*local),
+            Some(Named::Passed(facts)) => Ok(facts.local),
             None => self.socket().local_addr(),
         }
     }

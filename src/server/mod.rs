@@ -2,6 +2,7 @@
 //! Makes no decision about AMQP.
 
 mod advice; // what a start warns of
+mod courtesy; // what a node without a leader says to clients
 mod data_dir; // prepares the data directory
 mod definitions; // imports definitions at the start
 mod disk_room; // which node leads when disks are full
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
+pub use courtesy::DoorCourtesy;
 pub use error::StartError;
 pub use local_door::LocalDoor;
 pub use reload::Reloader;

@@ -24,12 +24,12 @@ use super::sasl::{Mechanism, Proof, SaslError};
 use crate::wire::protocol::connection::{AMQPMethod, OpenOk, StartOk, Tune, TuneOk};
 use crate::wire::{AMQPClass, Frame, FrameKind, decode_method, encode_method, frame_text, split};
 
-use rejection::{Reply, close, reply_to};
+use rejection::{Reply, reply_to};
 use server::start;
 use terms::{Client, Tuned};
 
 pub(super) use rejection::{
-    HandshakeError, Hangup, Rejection, SILENT_CLOSE_DELAY, VhostRefusal, close_ok_delay,
+    HandshakeError, Hangup, Rejection, SILENT_CLOSE_DELAY, VhostRefusal, close, close_ok_delay,
 };
 use server::START_OK_FRAME_MAX;
 pub(super) use server::{FRAME_MAX_MIN, Secure, Settings};
@@ -287,15 +287,13 @@ impl AwaitVhost {
         let Terms {
             vhost, heartbeat, ..
         } = *self.terms;
-        let text = match refusal {
-            VhostRefusal::NotFound => format!("vhost {vhost} not found"),
-            VhostRefusal::NoAccess(text) | VhostRefusal::Limit(text) => text,
+        let not_allowed = (Code::NotAllowed, MethodId::CONNECTION_OPEN);
+        let ((code, about), text) = match refusal {
+            VhostRefusal::NotFound => (not_allowed, format!("vhost {vhost} not found")),
+            VhostRefusal::NoAccess(text) | VhostRefusal::Limit(text) => (not_allowed, text),
+            VhostRefusal::NotServed(text) => ((Code::ConnectionForced, MethodId::NONE), text),
         };
-        encode_method(
-            out,
-            0,
-            &close(Code::NotAllowed, &text, MethodId::CONNECTION_OPEN),
-        );
+        encode_method(out, 0, &close(code, &text, about));
         Rejection {
             hangup: Hangup::AwaitCloseOk(close_ok_delay(heartbeat)),
             error: HandshakeError::Vhost(text),

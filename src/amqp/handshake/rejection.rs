@@ -17,7 +17,7 @@ pub(in crate::amqp) const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
 /// heartbeat is shorter.
 const CLOSE_OK_DELAY: Duration = Duration::from_secs(30);
 
-/// Why a virtual host is not opened. All have reply code 530.
+/// Why a virtual host is not opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::amqp) enum VhostRefusal {
     NotFound,
@@ -25,6 +25,8 @@ pub(in crate::amqp) enum VhostRefusal {
     NoAccess(String),
     /// A limit on connections is reached; the text names it.
     Limit(String),
+    /// Nothing is served now; the text says why. The others have reply code 530, this one 320.
+    NotServed(String),
 }
 
 /// The end of a handshake that has failed.
@@ -144,7 +146,7 @@ pub(super) fn reply_to(error: &HandshakeError) -> Reply {
     }
 }
 
-pub(super) fn close(code: Code, text: &str, about: MethodId) -> AMQPClass {
+pub(in crate::amqp) fn close(code: Code, text: &str, about: MethodId) -> AMQPClass {
     AMQPClass::Connection(AMQPMethod::Close(Close {
         reply_code: code.number(),
         reply_text: reply_text(&format!("{} - {text}", code.name())),
