@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// Maximum number of emptied extents to reuse: writing over them is faster than allocating new ones. A checkpoint
 /// under load empties about this many.
-const SPARE_MAX: usize = 8;
+const SPARE_MAX: usize = 16;
 /// Live share of an extent, in percent, below which its chunks are worth moving.
 const SPARSE_PERCENT: i64 = 50;
 
@@ -279,22 +279,21 @@ impl ExtentUsage {
         self.spare.split_off(self.spare.len().min(keep))
     }
 
-    /// Sealed extents whose chunks are worth moving. None until the unused bytes of all sealed extents exceed
-    /// `slack` and half of their size.
+    /// Sealed extents whose chunks are worth moving. None until the unused bytes of all sealed extents with live chunks
+    /// exceed `slack` and half of their size. Those without wait for a checkpoint, and moving frees none of them.
     pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
         if !self.counted {
             return Vec::new();
         }
-        let sealed = || self.extents.iter().filter(|(_, extent)| extent.sealed);
+        let holds = |extent: &Extent| extent.sealed && extent.live > 0;
+        let sealed = || self.extents.iter().filter(|(_, extent)| holds(extent));
         let live: i64 = sealed().map(|(_, extent)| extent.live).sum();
         let size: i64 = sealed().map(|(_, extent)| extent.size).sum();
         if size - live <= live.max(signed(slack)) {
             return Vec::new();
         }
         sealed()
-            .filter(|(_, extent)| {
-                extent.live > 0 && extent.live * 100 < extent.size * SPARSE_PERCENT
-            })
+            .filter(|(_, extent)| extent.live * 100 < extent.size * SPARSE_PERCENT)
             .map(|(number, _)| *number)
             .collect()
     }
@@ -392,5 +391,11 @@ mod tests {
         assert_eq!(usage.sparse(179), [a, c]);
         usage.released(b, 40);
         assert_eq!(usage.sparse(0), [a, b, c]);
+        let mut usage = ExtentUsage::new([], 0);
+        filled(&mut usage, 40);
+        for _ in 0..9 {
+            filled(&mut usage, 0);
+        }
+        assert_eq!(usage.sparse(100), [0u32; 0], "nine need no move");
     }
 }

@@ -34,6 +34,8 @@ const SPARE_GROWTH_MAX: u64 = 2 * 1024 * 1024;
 const SPARE_PAUSE: Duration = Duration::from_millis(4);
 /// Interval of the checks whether memtables have become tables.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
+/// A log that has grown by this many times the bytes of a checkpoint does not wait for the time between checkpoints.
+const CHECKPOINT_FACTOR: u64 = 4;
 /// How long a flush may take before the thread postpones its work.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,6 +72,10 @@ struct Work {
     written: u64,
     /// Bytes of the log since the last checkpoint.
     uncovered: u64,
+    /// When that began.
+    covered_at: Option<Instant>,
+    /// A checkpoint must follow, as the thread was told.
+    must_cover: bool,
     /// Bytes of the log since the last look for a spare extent.
     since_spare: u64,
     /// While space is short, even little space is freed.
@@ -248,7 +254,7 @@ impl Shared {
             if std::mem::take(&mut work.uncounted) {
                 return Task::CountExtents;
             }
-            if work.uncovered >= self.core.options.checkpoint_bytes {
+            if self.must_cover(&work) {
                 return Task::Checkpoint;
             }
             if let Some(log) = work.logs.pop_front() {
@@ -289,6 +295,17 @@ impl Shared {
 
     fn due(&self, work: &Work) -> bool {
         work.short == Shortage::Told || work.removed_chunks >= self.options.reclaim_after_chunks
+    }
+
+    /// Whether so much was written since the last checkpoint that the next one must follow, also under load.
+    fn must_cover(&self, work: &Work) -> bool {
+        let bytes = self.core.options.checkpoint_bytes;
+        let is_time = || {
+            work.covered_at
+                .is_none_or(|at| at.elapsed() >= self.options.checkpoint_gap)
+        };
+        work.uncovered >= bytes.saturating_mul(CHECKPOINT_FACTOR)
+            || (work.uncovered >= bytes && is_time())
     }
 
     fn may_cover(&self, work: &Work) -> bool {
@@ -449,7 +466,12 @@ impl Shared {
 
     /// A checkpoint: writes the memtables to tables.
     fn cover(&self) -> Result<(), StoreError> {
-        let covered = std::mem::take(&mut self.work.lock().uncovered);
+        let covered = {
+            let mut work = self.work.lock();
+            work.covered_at = Some(clock::monotonic());
+            work.must_cover = false;
+            std::mem::take(&mut work.uncovered)
+        };
         let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
         let done = self
             .core

@@ -19,7 +19,8 @@ pub struct FjallOptions {
     pub journal_bytes_max: u64,
     /// Length of an extent.
     pub extent_bytes: u64,
-    /// Bytes of the log after which a checkpoint follows. A start after a crash reads at most about this much.
+    /// Bytes of the log after which a checkpoint follows. A start after a crash reads about this much, or of a log that
+    /// grew quickly four times as much.
     pub checkpoint_bytes: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
@@ -64,6 +65,8 @@ pub struct MaintenanceOptions {
     pub spare_after_bytes: u64,
     /// How long few bytes must be committed to count as quiet.
     pub quiet: Duration,
+    /// Time between checkpoints that the bytes of the log demand.
+    pub checkpoint_gap: Duration,
 }
 
 impl Default for MaintenanceOptions {
@@ -75,6 +78,7 @@ impl Default for MaintenanceOptions {
             flush_min_bytes: 8 * MIB,
             spare_after_bytes: MIB / 4,
             quiet: Duration::from_secs(3),
+            checkpoint_gap: Duration::from_secs(1),
         }
     }
 }

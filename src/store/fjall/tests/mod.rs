@@ -57,6 +57,7 @@ fn eager() -> FjallOptions {
         flush_min_bytes: u64::MAX,
         spare_after_bytes: u64::MAX,
         quiet: Duration::from_millis(30),
+        checkpoint_gap: Duration::ZERO,
     };
     FjallOptions {
         maintenance,
