@@ -11,6 +11,8 @@ use crate::clock;
 
 /// Length of a pause.
 pub(super) const GATHER_TIME: Duration = Duration::from_millis(1);
+/// A batch that has more already makes no pause.
+pub(super) const GATHER_BYTES: usize = 32 * 1024;
 /// A pause in which less has arrived was not worthwhile.
 const ARRIVALS_MIN: usize = 3;
 /// Number of batches without a pause after the first one that was not worthwhile. Doubles with each.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::gathering::GATHER_TIME;
+use super::gathering::{GATHER_BYTES, GATHER_TIME};
 use super::shared::{Gate, PIPELINE_BYTES, Pace, Shared, UnsyncedBatch};
 use crate::clock;
 use crate::model::Ticket;
@@ -79,7 +79,7 @@ impl Shared {
             && gate.failure.is_none()
             && gate.unsynced.is_empty()
             && self.limits.sync_within.is_none()
-            && self.gathered.load(Ordering::Acquire) < PIPELINE_BYTES
+            && self.gathered.load(Ordering::Acquire) < GATHER_BYTES
             && gate.gathering.may_pause();
         if !may_pause {
             return;

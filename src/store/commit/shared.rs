@@ -20,7 +20,7 @@ use crate::store::{Batch, Op, Store};
 
 /// With this much gathered, or in the batch before its sync, appending and syncing overlap. For less, a batch of
 /// its own while the disk is busy would only make more and smaller chunks.
-pub(super) const PIPELINE_BYTES: usize = 256 * 1024;
+pub(super) const PIPELINE_BYTES: usize = 1024 * 1024;
 
 /// What the handle and the threads share.
 pub(super) struct Shared {

@@ -8,7 +8,9 @@ use super::layout::Part;
 use crate::store::extents::{IO_BYTES, PAGE, Pages};
 
 /// A write with so many pieces takes no more pages.
-const PIECES_MAX: usize = 64;
+const PIECES_MAX: usize = 256;
+/// A write with so many bytes takes no more pages. The disk works on them while the thread waits once.
+const WRITE_BYTES: usize = 8 * IO_BYTES;
 
 /// A piece of the next write.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +66,7 @@ impl<'a, 'b> PartsWriter<'a, 'b> {
             }
             Part::Pages(mut pages) => {
                 while !pages.is_empty() {
-                    if self.len >= IO_BYTES || self.pieces.len() >= PIECES_MAX {
+                    if self.len >= WRITE_BYTES || self.pieces.len() >= PIECES_MAX {
                         self.finish(write)?;
                     }
                     let (now, later) = pages.split_at(pages.len().min(IO_BYTES));
@@ -130,9 +132,9 @@ mod tests {
 
     #[test]
     fn parts_are_written_in_order_and_in_few_calls() {
-        let memory = vec![3_u8; 3 * IO_BYTES];
+        let memory = vec![3_u8; WRITE_BYTES + 2 * IO_BYTES];
         let start = memory.as_ptr().align_offset(PAGE);
-        let pages = &memory[start..start + 2 * IO_BYTES + PAGE];
+        let pages = &memory[start..start + WRITE_BYTES + IO_BYTES + PAGE];
         let large = vec![1; IO_BYTES + 3 * PAGE];
         let parts = [
             Part::Copied(&large[..PAGE - 10]),
@@ -172,7 +174,7 @@ mod tests {
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, 0).unwrap();
         assert!(found == expected);
         assert!(
-            writes.iter().all(|len| *len < 2 * IO_BYTES + PAGE),
+            writes.iter().all(|len| *len < WRITE_BYTES + IO_BYTES),
             "{writes:?}"
         );
         assert!(writes.len() <= 4, "{writes:?}");
