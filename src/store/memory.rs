@@ -213,6 +213,7 @@ impl Tables {
                         segments,
                         receives,
                         gone,
+                        missing: RangeSet::new(),
                         stretches: stretches
                             .map(|(&(_, first), &stretch)| (first, stretch))
                             .collect(),

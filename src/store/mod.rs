@@ -163,6 +163,8 @@ pub struct LogState {
     pub gone: RangeSet,
     /// Stretches by first offset, ascending, in a log with history.
     pub stretches: Vec<(u64, StretchRecord)>,
+    /// Unsettled offsets that no chunk holds: they went with damaged entries of the log.
+    pub missing: RangeSet,
 }
 
 impl LogState {

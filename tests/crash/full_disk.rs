@@ -306,12 +306,14 @@ fn a_failed_write_stops_confirms_until_there_is_room() {
     check_after_kill(&disk, broker, &publisher.oracle);
 }
 
-#[test]
-fn a_broker_killed_with_a_full_disk_starts_on_it() {
-    let Some(disk) = Disk::mount(DISK_MIB) else {
-        return;
-    };
-    let broker = disk.start_broker("20MB");
+/// Publishes until the disk is full and the alarm is raised. Then comes `act`, which may put another broker in the place of
+/// the first. `None` where no disk can be mounted.
+fn with_full_disk(
+    disk_free_limit: &str,
+    act: impl FnOnce(&Disk, Broker, &Publisher) -> Broker,
+) -> Option<(Disk, Broker, Publisher)> {
+    let disk = Disk::mount(DISK_MIB)?;
+    let broker = disk.start_broker(disk_free_limit);
     declare(&broker);
     let publisher = Publisher::default();
     let address = broker.address;
@@ -320,6 +322,14 @@ fn a_broker_killed_with_a_full_disk_starts_on_it() {
         publisher.goes_on();
         disk.fill();
         eventually("the alarm", || broker.has_logged(&["WARN", "alarm raised"]));
+        act(&disk, broker, &publisher)
+    });
+    Some((disk, broker, publisher))
+}
+
+#[test]
+fn a_broker_killed_with_a_full_disk_starts_on_it() {
+    let ended = with_full_disk("20MB", |disk, broker, publisher| {
         assert_blocks(broker.address);
         broker.kill();
         let broker = disk.start_broker("20MB");
@@ -328,25 +338,16 @@ fn a_broker_killed_with_a_full_disk_starts_on_it() {
         disk.make_room();
         broker
     });
-    check_after_kill(&disk, broker, &publisher.oracle);
+    if let Some((disk, broker, publisher)) = ended {
+        check_after_kill(&disk, broker, &publisher.oracle);
+    }
 }
 
 /// Without a limit the disk fills up to its last byte. Acks must still reach it, or else the queue could never be emptied;
 /// and publishers stay blocked meanwhile.
 #[test]
 fn a_full_disk_can_be_emptied() {
-    let Some(disk) = Disk::mount(DISK_MIB) else {
-        return;
-    };
-    let broker = disk.start_broker("0");
-    declare(&broker);
-    let publisher = Publisher::default();
-    let address = broker.address;
-    let broker = thread::scope(|scope| {
-        scope.spawn(|| drop(publisher.run(address)));
-        publisher.goes_on();
-        disk.fill();
-        eventually("the alarm", || broker.has_logged(&["WARN", "alarm raised"]));
+    let ended = with_full_disk("0", |disk, broker, publisher| {
         eventually("the store to go on", || {
             broker.has_logged(&["INFO", "the store works again"])
         });
@@ -361,6 +362,9 @@ fn a_full_disk_can_be_emptied() {
         disk.make_room();
         disk.start_broker("0")
     });
+    let Some((_disk, broker, publisher)) = ended else {
+        return;
+    };
     let found = drain(broker.address, QUEUE);
     check(QUEUE, &publisher.oracle, &found);
     let acked = publisher.oracle.acked.lock();

@@ -138,6 +138,62 @@ async fn a_queue_delivers_everything_but_a_damaged_chunk_which_stays_on_disk() {
     broker.committer().shutdown();
 }
 
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_dir(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target)), // a table may be gone meanwhile
+        }
+    }
+}
+
+/// Zeroes the entries of the log with these messages, the copies of their heads included.
+fn wipe_entries(dir: &Path, first: u64, last: u64) {
+    const PAGE: u64 = 4096;
+    for entry in fs::read_dir(dir.join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        let content = fs::read(&path).unwrap();
+        let place = |number| memchr::memmem::find(&content, &numbered_body(number, 100));
+        let (Some(from), Some(to)) = (place(first), place(last)) else {
+            continue;
+        };
+        // The head may have a page of its own.
+        let from = (from as u64 / PAGE).saturating_sub(1) * PAGE;
+        let to = (to as u64 + BODY as u64 + 1000).next_multiple_of(PAGE);
+        let zeros = vec![0; usize::try_from(to - from).unwrap()];
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        return file.write_all_at(&zeros, from).unwrap();
+    }
+    panic!("messages {first} and {last} are not in one file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_knows_at_the_start_what_went_with_damaged_entries() {
+    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = open(dir.path()).await;
+    let jobs = declare(&broker, QUEUE, table(&[])).await;
+    for first in (0..MESSAGES).step_by(10) {
+        let batch = (first..first + BATCH).map(numbered).collect();
+        publish(&broker, &jobs, batch).await;
+        // An entry of its own, which may be damaged too.
+        declare(&broker, &format!("other {first}"), table(&[])).await;
+    }
+    copy_dir(dir.path(), image.path()); // as a kill leaves it
+    broker.committer().shutdown();
+    wipe_entries(image.path(), BATCH, 2 * BATCH - 1);
+    let broker = open(image.path()).await;
+    let jobs = queue(&broker, QUEUE);
+    let counts = jobs.counts();
+    assert_eq!((counts.ready, counts.damaged), (MESSAGES - BATCH, BATCH));
+    assert_eq!(lost(&jobs), BATCH..2 * BATCH);
+    let intact: Vec<u64> = (0..BATCH).chain(2 * BATCH..MESSAGES).collect();
+    assert_eq!(drain(&jobs).await, intact);
+    broker.committer().shutdown();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_whose_extents_are_missing_accepts_and_delivers_new_messages() {
     let dir = tempfile::tempdir().unwrap();

@@ -136,7 +136,7 @@ def push_after_restart():
     subscription = account().get_subscription(topic.topicName, name("outage"))
     subscription.create(described(endpoint, "http", NotifyContentFormat="SIMPLIFIED"))
     sent = topic.publish_message(Message("pending"))
-    time.sleep(0.2)
+    time.sleep(0.2)  # the first attempt has failed by then, so the restart finds its record
     restart_broker()
     with PushTarget(port=port) as target:
         [push] = pushes_to(target, 1)

@@ -208,16 +208,20 @@ def traced_messages(s):
     t.shows(1)
 
 
+def taken_twice(t, q, give_back):
+    t.work.get_when_there(q, no_ack=False)
+    give_back(1)
+    t.work.get_when_there(q)
+    t.shows(3)
+
+
 @scenario
 def requeued(s):
     """A redelivery is marked."""
     t = Traced(s)
     q = t.queue()
     t.work.publish("", q, "body")
-    t.work.get_when_there(q, no_ack=False)
-    t.work.nack(1)
-    t.work.get_when_there(q)
-    t.shows(3)
+    taken_twice(t, q, t.work.nack)
 
 
 @scenario
@@ -226,10 +230,7 @@ def quorum(s):
     t = Traced(s)
     q = t.queue(durable=True, arguments={"x-queue-type": "quorum"})
     t.work.publish("", q, "body", headers={"a": 1})
-    t.work.get_when_there(q, no_ack=False)
-    t.work.reject(1)
-    t.work.get_when_there(q)
-    t.shows(3)
+    taken_twice(t, q, t.work.reject)
 
 
 @scenario

@@ -2,6 +2,7 @@
 //! unlocks; the lock is never held across an await. Lock order: batch guard, queue, sink, committer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -107,6 +108,8 @@ pub(super) struct Cell {
     pub(super) lined_up: bool,
     /// Publishers wait for room.
     pub(super) holds_publishers: bool,
+    /// Messages that are missing on the disk, until the queue starts.
+    missing: Vec<(LogId, Range<u64>)>,
 }
 
 /// The result of a command.
@@ -152,7 +155,12 @@ impl Queue {
         let settings = Settings::new(given, policies.version(), &spec.arguments);
         let arguments = Arc::clone(&settings.effective);
         let now_ms = services.clock.now_ms();
+        let missing = recovered.iter().flat_map(|(log, state)| {
+            let ranges = state.missing.iter();
+            ranges.map(|offsets| (*log, offsets))
+        });
         let cell = Cell {
+            missing: missing.collect(),
             machine: Kind::new(spec.id, spec.durable, arguments, recovered, now_ms),
             fx: Effects::default(),
             outlets: Outlets::default(),
@@ -191,6 +199,8 @@ impl Queue {
             });
             self.run(|machine, _, _| machine.restore(log, chunks));
         }
+        let missing = std::mem::take(&mut self.lock().missing);
+        self.lose_missing(missing);
         self.tick();
     }
 

@@ -60,7 +60,7 @@ struct Work {
     sweeps: VecDeque<(LogId, Range<u64>)>,
     /// The chunks that a start would sweep are not known yet.
     unsettled: bool,
-    /// A sweep is under way.
+    /// A sweep is under way, or extents are being counted.
     is_sweeping: bool,
     /// Chunks removed since the last reclaim.
     removed_chunks: u64,
@@ -189,11 +189,11 @@ impl Maintenance {
         }
     }
 
-    /// Whether every sweep that was asked for has ended.
+    /// Whether every sweep that was asked for has ended, and the extents are counted.
     #[cfg(test)]
     pub(super) fn has_swept(&self) -> bool {
         let work = self.shared.work.lock();
-        !work.must_sweep() && !work.unsettled && !work.is_sweeping
+        !work.must_sweep() && !work.uncounted && !work.unsettled && !work.is_sweeping
     }
 
     /// Tells the thread that free space is below its limit.
@@ -252,6 +252,7 @@ impl Shared {
                 return Task::Stop;
             }
             if std::mem::take(&mut work.uncounted) {
+                work.is_sweeping = true;
                 return Task::CountExtents;
             }
             if self.must_cover(&work) {

@@ -212,8 +212,12 @@ impl Store for FjallStore {
     fn logs(&self) -> Result<Vec<(LogId, LogState)>, StoreError> {
         let open = self.core.open()?;
         let mut logs = open.load_logs()?;
+        let was_damaged = !self.damage().is_empty();
         for (log, state) in &mut logs {
             open.check_tail(*log, &mut state.record)?;
+            if was_damaged {
+                open.find_missing(*log, state);
+            }
         }
         Ok(logs.into_iter().collect())
     }

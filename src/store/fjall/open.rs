@@ -197,7 +197,8 @@ impl OpenDatabase {
         }
         let log_dir = dir.join(LOG_DIR);
         let file = checkpoint_file::peek(&log_dir);
-        let is_current = file.is_some_and(|file| file.index == least);
+        // After damage a new file follows, so that a verification does not ask for the lost entries again.
+        let is_current = hurt.is_empty() && file.is_some_and(|file| file.index == least);
         let open = OpenDatabase {
             since_file: AtomicU64::new(if is_current {
                 replayed.bytes

@@ -28,6 +28,7 @@ impl OpenDatabase {
                     receives: Vec::new(),
                     gone: RangeSet::new(),
                     stretches: Vec::new(),
+                    missing: RangeSet::new(),
                 };
                 logs.insert(log, state);
             }
@@ -80,6 +81,23 @@ impl OpenDatabase {
             state.gone.remove_below(history_from);
         }
         Ok(logs)
+    }
+
+    /// Finds the unsettled messages that no chunk holds.
+    pub(super) fn find_missing(&self, log: LogId, state: &mut LogState) {
+        let mut upto = state.record.floor;
+        let end = std::iter::once(state.record.next..u64::MAX);
+        let chunks = self.find(log, 0..=u64::MAX);
+        // Where the database cannot be read, reads find out.
+        let chunks = chunks.map_while(Result::ok);
+        for chunk in chunks.map(|chunk| chunk.first..chunk.end()).chain(end) {
+            if upto < chunk.start {
+                for gap in state.settled.gaps_in(upto..chunk.start) {
+                    state.missing.insert_range(gap);
+                }
+            }
+            upto = upto.max(chunk.end);
+        }
     }
 
     /// Raises `next` above all chunks of the log, so that their offsets are not given out again. The record of a log whose

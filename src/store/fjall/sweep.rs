@@ -9,6 +9,7 @@ use super::core::Core;
 use super::error::{decode_address, failed};
 use super::keyspaces::remove;
 use super::open::OpenDatabase;
+use super::removed_logs::RemovedLogs;
 use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::extents::ChunkAddress;
@@ -27,7 +28,9 @@ impl Core {
         let mut removed = self.removed.lock();
         removed.cursors.clear();
         removed.unmarked.clear();
-        removed.dead.extend(&remains);
+        // A removal that was appended and is not durable is forgotten.
+        let RemovedLogs { dead, swept, .. } = &mut *removed;
+        *dead = swept.iter().chain(&remains).copied().collect();
         Ok(remains)
     }
 

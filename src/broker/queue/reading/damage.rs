@@ -42,6 +42,18 @@ impl Queue {
         None
     }
 
+    /// The start has found that these messages went with damaged entries of the log.
+    pub(in crate::broker::queue) fn lose_missing(&self, missing: Vec<(LogId, Range<u64>)>) {
+        for (log, offsets) in missing {
+            let lost =
+                self.run(|machine, now_ms, fx| machine.lose(now_ms, log, offsets.clone(), fx));
+            tracing::error!(
+                queue = %self.name(), log = log.0, offsets = %shown(&offsets), messages = lost.unwrap_or(0),
+                "messages went with damaged entries of the log; the queue goes on without them"
+            );
+        }
+    }
+
     /// Whether the queue has waited until the message at `from` is in the store.
     pub(in crate::broker::queue) fn is_written(&self, log: LogId, from: u64) -> bool {
         let tries = self.tries.lock();

@@ -1,8 +1,10 @@
 //! Tests with files that are damaged while no broker runs: the store starts, serves the whole chunks and reports the
 //! others. No loss is silent, and nothing is lost that was not on the damaged bytes.
 
+use std::ops::ControlFlow;
+
 use super::*;
-use crate::store::{Advice, OnDamage};
+use crate::store::{Advice, DamageKind, Effect, OnDamage};
 
 pub(super) const SMALL: LogId = LogId(512);
 pub(super) const LARGE: LogId = LogId(1024);
@@ -308,4 +310,44 @@ fn reads_end_when_all_extents_are_missing() {
         .collect();
     assert!(!numbers.contains(&"0.log".to_owned()), "{numbers:?}");
     assert_eq!(store.read(LARGE, 80, 1).unwrap().len(), 1);
+}
+
+/// Both heads of an entry are gone, so nothing of it can be read. The queue's record in a later entry tells what is missing.
+#[test]
+fn queues_learn_which_messages_went_with_an_entry() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..10 {
+        store.commit(&batch(0, append(LOG, 2 * n, chunk_of(n, 2, 3000))));
+        store.commit(&batch(0, append(SMALL, 2 * n, chunk_of(n, 2, 300))));
+    }
+    let address = store.core.open().unwrap().spaces.address_of(LOG, 8);
+    let (_, address) = address.unwrap().unwrap();
+    store.core.close();
+    drop(store);
+    let path = dir.path().join(format!("log/{}.log", address.extent()));
+    let page = 4096;
+    let from = (address.end() - address.bytes()) / page * page;
+    let to = (address.end() + 170).next_multiple_of(page);
+    let zeros = vec![0; usize::try_from(to - from).unwrap()];
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&zeros, from).unwrap();
+    for _ in 0..2 {
+        let store = FjallStore::open(dir.path(), small()).unwrap();
+        assert_eq!(store.damage().len(), 1, "{:?}", store.damage());
+        let logs: BTreeMap<_, _> = store.logs().unwrap().into_iter().collect();
+        let missing = |log| logs[&log].missing.iter().flatten().collect::<Vec<u64>>();
+        assert_eq!((missing(LOG), missing(SMALL)), (vec![8, 9], vec![]));
+        let verified = store.verify(&mut |_| ControlFlow::Continue(())).unwrap();
+        let Verified::Done(verification) = verified else {
+            panic!("{verified:?}");
+        };
+        let findings = verification.findings.iter();
+        let kinds: Vec<_> = findings.map(|it| (it.kind, it.effect)).collect();
+        assert_eq!(
+            kinds,
+            [(DamageKind::Missing, Effect::Lost)],
+            "no copy of it"
+        );
+    }
 }

@@ -6,6 +6,7 @@ mod extents;
 mod member;
 mod model;
 mod opening;
+mod simulation;
 mod sweep;
 mod verify;
 

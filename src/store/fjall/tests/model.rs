@@ -6,8 +6,8 @@ use super::*;
 const FAR_PAGE: u64 = 1000;
 
 /// One log as a queue would drive it.
-#[derive(Default)]
-struct ModelLog {
+#[derive(Clone, Default)]
+pub(super) struct ModelLog {
     next: u64,
     floor: u64,
     chunks: BTreeMap<u64, u64>,
@@ -17,7 +17,7 @@ struct ModelLog {
 }
 
 impl ModelLog {
-    fn step(&mut self, log: LogId, rng: &mut StdRng, batch: &mut Batch) {
+    pub(super) fn step(&mut self, log: LogId, rng: &mut StdRng, batch: &mut Batch) {
         if rng.random_bool(0.7) {
             let count = rng.random_range(1..5u32);
             let len = if rng.random_bool(0.1) { 20_000 } else { 300 };
@@ -136,7 +136,7 @@ impl ModelLog {
     }
 }
 
-fn compare(disk: &FjallStore, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLog>) {
+pub(super) fn compare(disk: &FjallStore, model: &MemoryStore, logs: &BTreeMap<LogId, ModelLog>) {
     eventually("the sweeps", || disk.has_swept());
     assert_eq!(disk.logs().unwrap(), model.logs().unwrap());
     assert_eq!(
@@ -174,7 +174,7 @@ fn firsts(chunks: &[(u64, Bytes)]) -> Vec<u64> {
 }
 
 /// The store that opens after the end of a process that closed nothing.
-fn killed(store: FjallStore, dir: &Path) -> FjallStore {
+pub(super) fn killed(store: FjallStore, dir: &Path) -> FjallStore {
     store.core.close(); // so that its end makes no checkpoint
     drop(store);
     FjallStore::open(dir, small()).unwrap()
