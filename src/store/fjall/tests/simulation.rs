@@ -323,7 +323,13 @@ impl World {
                 let expected = put.get(&(log, chunk.first));
                 assert!(
                     expected == Some(&chunk.data),
-                    "{harm:?} of {victim:?}: {log:?}"
+                    "{harm:?} of {victim:?}: {log:?} from {}, {} was put there",
+                    chunk.first,
+                    if expected.is_some() {
+                        "another chunk"
+                    } else {
+                        "no chunk"
+                    },
                 );
             }
         }
