@@ -16,7 +16,7 @@ pub(super) struct Scan {
     seed: u64,
     files: BTreeMap<u32, ExtentFile>,
     /// The first entries of the extents.
-    heads: Vec<Found>,
+    pub(super) heads: Vec<Found>,
     /// Extents without a first entry.
     headless: Vec<u32>,
     pub(super) entries: Vec<Found>,

@@ -19,7 +19,7 @@ use super::synced::{COMMITTED, SYNCED, SyncedFile};
 use super::{ActiveExtent, End, Entry, EntryWrite, Log};
 use crate::store::StoreError;
 use crate::store::error::io_error;
-use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, Pages};
+use crate::store::extents::{ChunkAddress, Extents, IO_BYTES, PAGE, Pages, SPARE_MARK};
 
 /// The log as a start finds it.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(in crate::store) struct LogStart {
     committed: u64,
     /// The last entry of each extent that the scan has passed.
     last_in: BTreeMap<u32, u64>,
+    /// The first entries of the extents, outside a set.
+    heads: Vec<Found>,
 }
 
 impl LogStart {
@@ -64,6 +66,7 @@ impl LogStart {
             term: scan.term + 1,
             committed: scan.committed,
             last_in: scan.last_in,
+            heads: scan.heads,
         };
         start.cut_torn()?;
         Ok(start)
@@ -90,6 +93,7 @@ impl LogStart {
             term: 0,
             committed: chain.committed,
             last_in: chain.last_in,
+            heads: Vec::new(),
         };
         start.cut_torn()?;
         if let Some(kept) = &mut start.kept {
@@ -168,6 +172,9 @@ impl LogStart {
                 self.write_again(found)?;
             }
         }
+        for head in self.heads.iter().filter(|it| it.header.index > self.last) {
+            self.forget(head.extent)?;
+        }
         let active = match self.end {
             Some((number, at)) => {
                 self.extents.resume_log(number);
@@ -220,6 +227,20 @@ impl LogStart {
             file.sync_data()
         };
         again().map_err(|e| io_error("writing", &path, e))
+    }
+
+    /// Marks an extent as unused: its entries are behind the end of the log. Their indexes are given out again, and a later
+    /// start must not take them for those.
+    fn forget(&self, extent: u32) -> Result<(), StoreError> {
+        let path = self.extents.path(extent);
+        let mut page = SPARE_MARK.to_vec();
+        page.resize(PAGE, 0);
+        let mark = || {
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.write_all_at(&page, 0)?;
+            file.sync_data()
+        };
+        mark().map_err(|e| io_error("writing", &path, e))
     }
 
     /// Ends the log before the first entry that may be unfinished and has a chunk that is not whole.

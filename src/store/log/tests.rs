@@ -230,6 +230,30 @@ fn what_was_not_durable_is_written_anew_after_a_failure() {
     assert_eq!(key(&third.entries[1]), LogId(20));
 }
 
+/// A power loss takes an entry and leaves the next one, which began an extent. Their indexes are given out again.
+#[test]
+fn a_start_does_not_begin_at_an_extent_behind_the_end() {
+    let dir = scratch();
+    let found = open(dir.path());
+    for (number, len) in [(1, 100), (2, 100), (3, 60_000)] {
+        found.log.append(batch(number, &[len]), drop).unwrap();
+    }
+    drop(found);
+    let path = dir.path().join("0.log");
+    let mut content = fs::read(&path).unwrap();
+    content[PAGE..2 * PAGE].fill(0); // the second entry
+    fs::write(&path, &content).unwrap();
+    let found = open(dir.path());
+    assert_eq!((found.indexes(), found.log.last()), (vec![1], 1));
+    for number in 2..=6 {
+        found.log.append(batch(20 + number, &[100]), drop).unwrap();
+    }
+    found.log.sync().unwrap();
+    drop(found);
+    let again = open_after(dir.path(), 3, None);
+    assert_eq!((again.indexes(), again.damages), (vec![4, 5, 6], vec![]));
+}
+
 #[test]
 fn damage_is_told_from_an_unfinished_write() {
     let dir = scratch();
