@@ -243,14 +243,16 @@ impl LogStart {
         mark().map_err(|e| io_error("writing", &path, e))
     }
 
-    /// Ends the log before the first entry that may be unfinished and has a chunk that is not whole.
+    /// Ends the log before the first entry that may be unfinished and is not all there: a chunk is not whole, or its file
+    /// ends before its last page.
     fn cut_torn(&mut self) -> Result<(), StoreError> {
         let first = self
             .entries
             .partition_point(|found| found.header.index <= self.committed);
         let mut torn = None;
-        for (at, entry) in self.entries().enumerate().skip(first) {
+        for (at, (entry, found)) in self.entries().zip(&self.entries).enumerate().skip(first) {
             let entry = entry?;
+            let file = ExtentFile::open(&self.extents, found.extent)?;
             let addresses: Vec<ChunkAddress> = entry
                 .writes
                 .iter()
@@ -262,7 +264,7 @@ impl LogStart {
                     | EntryWrite::Sweep { .. } => None,
                 })
                 .collect();
-            if self.extents.read(&addresses)?.contains(&None) {
+            if file.len < found.end() || self.extents.read(&addresses)?.contains(&None) {
                 torn = Some(at);
                 break;
             }

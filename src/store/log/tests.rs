@@ -254,6 +254,25 @@ fn a_start_does_not_begin_at_an_extent_behind_the_end() {
     assert_eq!((again.indexes(), again.damages), (vec![4, 5, 6], vec![]));
 }
 
+/// Where its space is not preallocated, a file may end within an unfinished entry.
+#[test]
+fn an_entry_whose_file_ends_before_its_last_page_is_unfinished() {
+    let dir = scratch();
+    let found = open(dir.path());
+    found.log.append(batch(1, &[]), drop).unwrap();
+    found.log.append(batch(2, &[]), drop).unwrap();
+    drop(found);
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).open(dir.path().join("0.log"));
+    let file = file.unwrap();
+    file.set_len(PAGE as u64 + 500).unwrap();
+    let found = open(dir.path());
+    assert_eq!((found.indexes(), found.damages), (vec![1], vec![]));
+    found.log.append(batch(3, &[30]), drop).unwrap();
+    found.log.sync().unwrap();
+    assert_eq!(open(dir.path()).indexes(), [1, 2]);
+}
+
 #[test]
 fn damage_is_told_from_an_unfinished_write() {
     let dir = scratch();
