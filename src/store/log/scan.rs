@@ -105,8 +105,9 @@ impl Scan {
                 .iter()
                 .min_by_key(|found| (found.header.index, u64::MAX - found.header.term));
             let is_needed = self.committed >= expected && self.committed > applied;
-            let Some(next) = next.filter(|next| is_needed || next.header.index <= applied + 1)
-            else {
+            // The database holds what is missing before `next`. Otherwise an entry that does not follow is a forgotten one.
+            let is_bridged = |next: &Found| expected <= applied && next.header.index <= applied + 1;
+            let Some(next) = next.filter(|next| is_needed || is_bridged(next)) else {
                 if is_needed {
                     let lost = expected.max(applied + 1)..self.committed + 1;
                     self.damaged(lost.clone(), position, None);
@@ -125,6 +126,9 @@ impl Scan {
             expected = next.header.index;
             previous = None;
             position = Some((next.extent, next.at));
+        }
+        if expected > limit {
+            self.later(position, expected, term)?; // for the terms of what is forgotten
         }
         self.last = (expected - 1).max(applied);
         self.last_sum = previous.unwrap_or(0);
@@ -166,9 +170,10 @@ impl Scan {
             .max_by_key(|found| found.header.term))
     }
 
-    /// Whole entries that may come after what was found, from this index on.
+    /// Whole entries that may come after what was found, from this index on. The next term will be above those of all
+    /// others from there on, which are forgotten.
     fn later(
-        &self,
+        &mut self,
         position: Option<(u32, u64)>,
         index: u64,
         term: u64,
@@ -185,6 +190,8 @@ impl Scan {
                 later.extend(file.entries_from(at, index, self.seed)?);
             }
         }
+        let terms = later.iter().map(|found| found.header.term);
+        self.term = self.term.max(terms.max().unwrap_or(0));
         later.retain(|found| found.header.term >= term);
         Ok(later)
     }

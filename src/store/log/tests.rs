@@ -254,6 +254,34 @@ fn a_start_does_not_begin_at_an_extent_behind_the_end() {
     assert_eq!((again.indexes(), again.damages), (vec![4, 5, 6], vec![]));
 }
 
+/// A forgotten entry still stands behind the end, with the index that the next one has.
+#[test]
+fn a_forgotten_entry_does_not_follow_on_what_the_database_holds() {
+    let dir = scratch();
+    let found = open(dir.path());
+    for number in [1, 2] {
+        found.log.append(batch(number, &[]), drop).unwrap();
+    }
+    found.log.sync().unwrap();
+    drop(found);
+    let found = open(dir.path());
+    for (number, len) in [(3, 5_000), (4, 100)] {
+        found.log.append(batch(number, &[len]), drop).unwrap();
+    }
+    drop(found);
+    let path = dir.path().join("0.log");
+    let mut content = fs::read(&path).unwrap();
+    content[2 * PAGE..4 * PAGE].fill(0); // a power loss takes the third entry
+    fs::write(&path, &content).unwrap();
+    let found = open(dir.path());
+    assert_eq!((found.indexes(), found.log.last()), (vec![1, 2], 2));
+    found.log.append(Vec::new(), drop).unwrap();
+    found.log.sync().unwrap();
+    drop(found);
+    let again = open_after(dir.path(), 3, None);
+    assert_eq!((again.indexes(), again.log.last()), (vec![], 3));
+}
+
 /// Where its space is not preallocated, a file may end within an unfinished entry.
 #[test]
 fn an_entry_whose_file_ends_before_its_last_page_is_unfinished() {
