@@ -4,6 +4,7 @@
 mod acceptor; // the accept loop
 mod admission; // limits of connections, and which newcomer is displaced
 mod chain_depth; // checks clients' certificates
+mod client_facts; // what a node tells another one of a client
 mod distinguished_name; // names in certificates as text
 mod handshake_turns; // how many handshakes are worked on at a time
 mod listener; // a listening socket, and what its connections begin with
@@ -21,8 +22,9 @@ mod validity; // how long certificates are valid
 
 pub use acceptor::{Acceptor, SocketPermit};
 pub use admission::Capacity;
+pub use client_facts::{ClientFacts, TlsFacts};
 pub use listener::Listener;
-pub use passed::{ClientFacts, Passed, TlsFacts};
+pub use passed::Passed;
 pub use peer_certificate::{AlternativeName, LoginFrom, NoName};
 pub use suspension::Suspension;
 pub use tls::Tls;

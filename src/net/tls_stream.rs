@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::passed::TlsFacts;
+use super::client_facts::TlsFacts;
 
 /// Maximum number of encrypted bytes that wait for the socket. A write takes no more then.
 const OUTGOING_MAX: usize = 64 * 1024;

@@ -14,7 +14,7 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::passed::{ClientFacts, TlsFacts};
+use super::client_facts::{ClientFacts, TlsFacts};
 use super::peer_certificate::{LoginFrom, NoName, login_name};
 use super::tls_stream::TlsStream;
 use crate::model::TlsInfo;
