@@ -1,5 +1,6 @@
 //! The database as the store and its background threads share it, and its reopening after a failure.
 
+use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +96,11 @@ impl Core {
 
     fn open_database(&self) -> Result<(), StoreError> {
         let db_dir = self.db_dir();
-        let opened = self.try_to_open(&db_dir);
+        let mut opened = self.try_to_open(&db_dir);
+        // A start writes what it applies, and a full disk has no room for that but the reserve.
+        if opened.as_ref().is_err_and(is_disk_full) && self.reserve.spend() {
+            opened = self.try_to_open(&db_dir);
+        }
         let open = match opened {
             // Once only: a disk that keeps failing must not fill up with databases that are kept aside.
             Err(reason) if is_damage(&reason) && !self.rebuilt.swap(true, Ordering::Relaxed) => {
@@ -206,6 +211,10 @@ impl Core {
     pub(super) fn has_room_to_flush(&self) -> bool {
         dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
     }
+}
+
+fn is_disk_full(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
 }
 
 /// Whether the database is damaged, so that building it anew helps. Damage to the log is another matter.

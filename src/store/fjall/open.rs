@@ -155,26 +155,22 @@ impl OpenDatabase {
         };
         let mut entries = 0_u64;
         let mut unapplied = VecDeque::new();
+        let mut group = Group::default();
         for entry in start.entries() {
             let entry = entry?;
             if entry.index > upto {
                 unapplied.push_back(entry);
                 continue;
             }
-            let lacks = |space: KeyspaceName| {
-                have.get(usize::from(space.code()))
-                    .is_some_and(|have| *have < entry.index)
-            };
-            apply(
-                &spaces,
-                &extents,
-                std::slice::from_ref(&entry),
-                lacks,
-                &mut applied,
-                &mut replayed,
-            )?;
             entries += 1;
+            // Each entry up to `most` is lacked by keyspaces of its own.
+            let ends_group = entry.index <= most || group.writes >= APPLIED_WRITES;
+            group.push(entry);
+            if ends_group {
+                group.replay(&spaces, &extents, have, &mut applied, &mut replayed)?;
+            }
         }
+        group.replay(&spaces, &extents, have, &mut applied, &mut replayed)?;
         if entries > 0 {
             info!(
                 entries,
@@ -450,6 +446,39 @@ pub(super) fn find_log(
             LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?, limit)
         }
         None => LogStart::find(extents, seed, from, limit),
+    }
+}
+
+/// Entries that a start applies in one write.
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    /// Number of their writes.
+    writes: usize,
+}
+
+impl Group {
+    fn push(&mut self, entry: Entry) {
+        self.writes += entry.writes.len();
+        self.entries.push(entry);
+    }
+
+    /// Applies the entries to the keyspaces that have less than the first one, and forgets them.
+    fn replay(
+        &mut self,
+        spaces: &Keyspaces,
+        extents: &Extents,
+        have: [u64; KeyspaceName::ALL.len()],
+        applied: &mut Applied,
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        let group = std::mem::take(self);
+        let first = group.entries.first().map_or(0, |entry| entry.index);
+        let lacks = |space: KeyspaceName| {
+            let have = have.get(usize::from(space.code()));
+            have.is_some_and(|have| *have < first)
+        };
+        apply(spaces, extents, &group.entries, lacks, applied, progress)
     }
 }
 

@@ -43,19 +43,20 @@ impl Reserve {
         reserve
     }
 
-    /// Gives the space up if the disk is full.
-    pub(super) fn spend(&self) {
+    /// Gives the space up if the disk is full. Whether it has done so now.
+    pub(super) fn spend(&self) -> bool {
         let mut state = self.state.lock();
         let is_full = free_bytes(&self.dir).is_some_and(|free| free < RESERVE_BYTES);
-        if *state == State::Held && is_full {
-            match std::fs::remove_file(self.path()) {
-                Ok(()) => {
-                    *state = State::Spent;
-                    info!("the disk is full: gave up the reserve, so that queues can be emptied");
-                }
-                Err(error) => warn!(%error, "cannot give up the reserve"),
-            }
+        if *state != State::Held || !is_full {
+            return false;
         }
+        if let Err(error) = std::fs::remove_file(self.path()) {
+            warn!(%error, "cannot give up the reserve");
+            return false;
+        }
+        *state = State::Spent;
+        info!("the disk is full: gave up the reserve, so that queues can be emptied");
+        true
     }
 
     /// Whether the space was given up and cannot be taken back yet.
