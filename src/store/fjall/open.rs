@@ -445,7 +445,13 @@ pub(super) fn find_log(
         Some(base) => {
             LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?, limit)
         }
-        None => LogStart::find(extents, seed, from, limit),
+        None => {
+            let mut durable = 0;
+            for space in KeyspaceName::ALL {
+                durable = spaces.applied(space)?.max(durable);
+            }
+            LogStart::find(extents, seed, from, durable, limit)
+        }
     }
 }
 

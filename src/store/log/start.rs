@@ -44,16 +44,19 @@ pub(in crate::store) struct LogStart {
 }
 
 impl LogStart {
-    /// Scans the log for the entries after `applied`. Takes no entry after `limit`, if there is one.
+    /// Scans the log for the entries after `applied`. Takes no entry after `limit`, if there is one. Everything up to
+    /// `durable` was on disk for certain, whatever the log itself knows: a keyspace has it.
     pub(in crate::store) fn find(
         extents: &Arc<Extents>,
         seed: u64,
         applied: u64,
+        durable: u64,
         limit: Option<u64>,
     ) -> Result<LogStart, StoreError> {
+        let limit = limit.unwrap_or(u64::MAX);
         let synced = SyncedFile::new(extents.dir(), SYNCED, seed).read();
-        let mut scan = Scan::open(extents, seed, synced.index)?;
-        scan.walk(applied, limit.unwrap_or(u64::MAX))?;
+        let mut scan = Scan::open(extents, seed, synced.index.max(durable.min(limit)))?;
+        scan.walk(applied, limit)?;
         let mut start = LogStart {
             extents: Arc::clone(extents),
             seed,

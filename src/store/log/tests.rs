@@ -77,8 +77,13 @@ impl Found {
 }
 
 fn open_after(dir: &Path, applied: u64, limit: Option<u64>) -> Found {
+    open_knowing(dir, applied, applied, limit)
+}
+
+/// The log as a start finds it whose database has everything up to `applied`, and some of it up to `durable`.
+fn open_knowing(dir: &Path, applied: u64, durable: u64, limit: Option<u64>) -> Found {
     let extents = Arc::new(Extents::open(dir, EXTENT_BYTES, 0).unwrap());
-    let start = LogStart::find(&extents, SEED, applied, limit).unwrap();
+    let start = LogStart::find(&extents, SEED, applied, durable, limit).unwrap();
     let entries = start.entries().map(Result::unwrap).collect();
     let damages = start.damages().to_vec();
     Found {
@@ -112,6 +117,34 @@ fn restore(image: &Image) -> tempfile::TempDir {
         fs::write(dir.path().join(name), content).unwrap();
     }
     dir
+}
+
+#[test]
+fn the_index_of_an_entry_that_a_keyspace_has_is_not_given_out_again() {
+    let dir = scratch();
+    let found = open(dir.path());
+    for number in 1..=6 {
+        found.log.append(batch(number, &[20]), drop).unwrap();
+    }
+    found.log.sync().unwrap();
+    drop(found);
+    // The end of the log is lost, and what knew of it.
+    let path = dir.path().join("0.log");
+    let mut hurt = fs::read(&path).unwrap();
+    hurt[3 * PAGE..6 * PAGE].fill(0);
+    fs::write(&path, &hurt).unwrap();
+    fs::remove_file(dir.path().join("synced")).unwrap();
+    let found = open_knowing(dir.path(), 2, 5, None);
+    assert_eq!(found.indexes(), [3]);
+    let lost: Vec<_> = found.damages.iter().map(|it| it.entries.clone()).collect();
+    assert_eq!(lost, [4..6]);
+    let mut seen = 0;
+    let writes = batch(9, &[20]);
+    found
+        .log
+        .append(writes, |entry| seen = entry.index)
+        .unwrap();
+    assert_eq!(seen, 6);
 }
 
 #[test]
