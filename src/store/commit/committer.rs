@@ -62,8 +62,10 @@ impl Committer {
     /// goes from clean to dirty, under its own lock, and keeps the ticket until it is collected.
     pub fn mark_dirty(&self, source: Arc<dyn Source>) -> Ticket {
         let mut gate = self.shared.gate.lock();
-        gate.dirty.push(source);
-        self.shared.work_came(&mut gate);
+        if !gate.closed {
+            gate.dirty.push(source);
+            self.shared.work_came(&mut gate);
+        }
         gate.open
     }
 
@@ -71,9 +73,11 @@ impl Committer {
     /// changes the ticket tells when everything before is durable.
     pub fn append(&self, ops: Vec<Op>) -> Ticket {
         let mut gate = self.shared.gate.lock();
-        gate.nudged |= ops.is_empty();
-        gate.loose.extend(ops);
-        self.shared.work_came(&mut gate);
+        if !gate.closed {
+            gate.nudged |= ops.is_empty();
+            gate.loose.extend(ops);
+            self.shared.work_came(&mut gate);
+        }
         gate.open
     }
 

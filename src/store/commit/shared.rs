@@ -144,9 +144,14 @@ impl Shared {
         }
     }
 
-    /// Drops all waiters: no ticket goes on any more.
+    /// Drops all waiters and sources: no ticket goes on any more.
     pub(super) fn close(&self) {
-        self.gate.lock().closed = true;
+        let mut gate = self.gate.lock();
+        gate.closed = true;
+        // A source holds the committer, so a source that stayed here would keep both, and the store, for ever.
+        let left = std::mem::take(&mut gate.dirty);
+        drop(gate);
+        drop(left);
         self.wake_all();
         self.durable.close();
         self.applied.close();

@@ -512,6 +512,22 @@ fn a_failed_store_is_not_tried_before_there_is_room() {
 }
 
 #[test]
+fn a_source_that_is_dirty_after_the_end_is_not_kept() {
+    struct Keeper(Arc<Committer>);
+    impl Source for Keeper {
+        fn collect(&self, _batch: &mut Batch) {}
+    }
+    let committer = Committer::start(Arc::new(MemoryStore::new()), quick()).unwrap();
+    committer.shutdown();
+    let keeper = Arc::new(Keeper(committer.clone()));
+    let ticket = committer.mark_dirty(keeper.clone());
+    assert!(block_on(keeper.0.wait(ticket)).is_err());
+    let shared = Arc::downgrade(&committer.shared);
+    drop((keeper, committer));
+    assert_eq!(shared.strong_count(), 0);
+}
+
+#[test]
 fn the_last_handle_may_go_with_a_source() {
     struct Holder(Mutex<Option<Arc<Committer>>>, Arc<AtomicBool>);
     impl Source for Holder {
