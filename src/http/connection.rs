@@ -32,7 +32,7 @@ pub async fn serve(
     if let Err(error) = stream.set_nodelay() {
         tracing::debug!(%address, %error, "no TCP_NODELAY");
     }
-    let peer = Arc::new(Peer::new(address, permit));
+    let peer = Arc::new(Peer::new(&stream, address, permit));
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, peer) = (router.clone(), Arc::clone(&peer));
         async move { Ok::<_, Infallible>(respond(router, peer, request).await) }

@@ -3,23 +3,30 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::net::SocketPermit;
+use crate::net::{SocketPermit, Transport};
 
 /// A connected client. Requests carry it as an extension, in an `Arc`.
 #[derive(Debug)]
 pub struct Peer {
     address: SocketAddr,
     permit: SocketPermit,
+    is_passed: bool,
     is_last: AtomicBool,
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, permit: SocketPermit) -> Peer {
+    pub(super) fn new(stream: &Transport, address: SocketAddr, permit: SocketPermit) -> Peer {
         Peer {
             address,
             permit,
+            is_passed: stream.is_passed(),
             is_last: AtomicBool::new(false),
         }
+    }
+
+    /// Whether another node of the set passes the client on to this one.
+    pub fn is_passed(&self) -> bool {
+        self.is_passed
     }
 
     pub fn address(&self) -> SocketAddr {

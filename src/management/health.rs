@@ -1,7 +1,9 @@
 //! Health checks: `{"status": "ok"}`, or 503 with the reason.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +19,7 @@ use super::error::{ApiError, Refusal};
 use super::json::Json;
 use super::limits::ALIVENESS_TIMEOUT;
 use super::path::Path;
+use crate::http::Peer;
 use crate::node;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -324,11 +327,11 @@ async fn node_is_quorum_critical(State(api): State<Shared>, _: Caller) -> Health
     get, path = "/api/health/checks/is-leader", tag = "health", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health))
 )]
-async fn is_leader(State(api): State<Shared>) -> Health {
+async fn is_leader(State(api): State<Shared>, Extension(peer): Extension<Arc<Peer>>) -> Health {
     let Some(set) = api.views.set() else {
         return Health::ok();
     };
-    let health = match set.leads() {
+    let health = match set.leads() && !peer.is_passed() {
         true => Health::ok(),
         false => Health::failed("another node leads the set"),
     };

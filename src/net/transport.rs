@@ -79,6 +79,11 @@ impl Transport {
         }
     }
 
+    /// Whether another node of the set passes the client on.
+    pub fn is_passed(&self) -> bool {
+        matches!(self.named.as_deref(), Some(Named::Passed(_)))
+    }
+
     /// What another node needs to know of the client, to which this connection is passed on.
     pub fn client_facts(&self, client: SocketAddr) -> io::Result<ClientFacts> {
         Ok(ClientFacts {

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::listeners::Sockets;
+use super::standby::Standby;
 use super::tenure::Fronts;
 use crate::broker::broker::Broker;
-use crate::metrics::Standby;
+use crate::cluster::pass::{Door, Passage};
 use crate::net::{Listener, Suspension};
 use crate::views::{ListenerView, Protocol};
 
@@ -24,35 +25,43 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Lets clients in to the broker.
-    pub(super) fn to_broker(sockets: Sockets, fronts: &Fronts) -> Doors {
+    /// Lets clients in to the broker: those of the sockets, and in a set those that other nodes pass on.
+    pub(super) fn to_broker(sockets: Sockets, fronts: &Fronts, passage: Option<&Passage>) -> Doors {
         let mut doors = Doors::lend(sockets, |protocol, listener, stopped, tasks| {
-            match protocol {
-                Protocol::Amqp => tasks.spawn(fronts.amqp.clone().serve(listener, stopped)),
-                Protocol::Cmq => tasks.spawn(fronts.cmq.clone().serve(listener, stopped)),
-                Protocol::Management => {
-                    tasks.spawn(fronts.management.clone().serve(listener, stopped))
-                }
-                Protocol::Prometheus => {
-                    tasks.spawn(fronts.metrics.clone().serve(listener, stopped))
-                }
-            };
+            fronts.serve(protocol, listener, stopped, tasks);
         });
+        for (door, protocol) in [
+            (Door::Amqp, Protocol::Amqp),
+            (Door::Cmq, Protocol::Cmq),
+            (Door::Management, Protocol::Management),
+        ] {
+            if let Some(passage) = passage {
+                let (listener, stopped) = (passage.listener(door), doors.stop.subscribe());
+                fronts.serve(protocol, listener, stopped, &mut doors.tasks);
+            }
+        }
         // Pushes go on until the doors close, and need no listener.
         let push = fronts.cmq.clone().push(doors.stop.subscribe());
         doors.tasks.spawn(push);
         doors
     }
 
-    /// Lets scrapers in to a node that does not run the broker. Other clients wait at their sockets.
-    pub(super) fn to_standby(sockets: Sockets, metrics: &Arc<Standby>) -> Doors {
+    /// Lets clients in to a node that does not run the broker.
+    pub(super) fn to_standby(sockets: Sockets, standby: &Standby) -> Doors {
+        let Standby {
+            metrics, passing, ..
+        } = standby;
         Doors::lend(sockets, |protocol, listener, stopped, tasks| {
-            match protocol {
-                Protocol::Prometheus => tasks.spawn(Arc::clone(metrics).serve(listener, stopped)),
-                Protocol::Amqp | Protocol::Cmq | Protocol::Management => {
-                    tasks.spawn(listener.idle(stopped))
+            let door = match protocol {
+                Protocol::Amqp => Door::Amqp,
+                Protocol::Cmq => Door::Cmq,
+                Protocol::Management => Door::Management,
+                Protocol::Prometheus => {
+                    tasks.spawn(Arc::clone(metrics).serve(listener, stopped));
+                    return;
                 }
             };
+            tasks.spawn(Arc::clone(passing).serve(listener, door, stopped));
         })
     }
 

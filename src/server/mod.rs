@@ -18,6 +18,7 @@ mod set_start; // begins this node's part in its set
 mod set_view; // the set as operators see it
 mod settings; // translates the configuration for each room
 mod stage; // what clients are served with now
+mod standby; // what a node serves while it does not run the broker
 mod supervisor; // commands for the whole node, and its role
 mod tenure; // what runs while this node serves clients
 #[cfg(test)]
@@ -41,6 +42,7 @@ use self::listeners::Addresses;
 use self::process::Process;
 use self::set_options::SetSettings;
 use self::stage::Stage;
+use self::standby::Standby;
 use self::supervisor::{Role, Supervisor};
 use self::tenure::Tenure;
 use crate::broker::alarms::Alarms;
@@ -51,7 +53,7 @@ use crate::ctl::context::NodeCommand;
 use crate::ctl::protocol::SOCKET;
 use crate::store::{Committer, FjallStore};
 use crate::views::{Protocol, Security};
-use crate::{ctl, metrics, node};
+use crate::{ctl, node};
 
 /// Maximum number of commands that wait for the supervisor.
 const COMMANDS_MAX: usize = 16;
@@ -87,7 +89,7 @@ impl Server {
         let supervisor = match begun {
             Begun::Alone(tenure) => Supervisor::alone(stage.with(tenure)),
             Begun::InSet(role) => {
-                let stage = stage.with_standby(standby(&process));
+                let stage = stage.with_standby(Standby::new(&process, role.set()));
                 Supervisor::in_set(stage, role)
             }
         };
@@ -115,18 +117,6 @@ impl Server {
             background,
         })
     }
-}
-
-/// The metrics of a node while it does not run the broker.
-fn standby(process: &Arc<Process>) -> Arc<metrics::Standby> {
-    let weak = Arc::downgrade(process);
-    let source = move || {
-        let process = weak.upgrade()?;
-        let set = process.info.set.as_ref()?.view();
-        Some((process.view(), set))
-    };
-    let config = metrics_config(&process.config());
-    metrics::Standby::new(Arc::new(source), &config)
 }
 
 /// What a node runs before its sockets are open.

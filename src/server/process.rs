@@ -12,6 +12,7 @@ use super::{set_view, settings};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::cluster::node::Current;
+use crate::cluster::pass::Passage;
 use crate::config::Config;
 use crate::ctl::context::{Context, Host, InSet, Node, NodeCommand};
 use crate::files::Shares;
@@ -36,6 +37,8 @@ pub(super) struct Process {
     pub(super) shown: Shown,
     /// This node in its set, once it takes part in one.
     pub(super) set: Current,
+    /// Where clients that other nodes pass on find the broker of this one.
+    pub(super) passage: Passage,
     /// Whether clients are served; not between `stop_app` and `start_app`.
     pub(super) running: watch::Sender<bool>,
     /// The supervisor carries them out.
@@ -106,6 +109,7 @@ impl Process {
                 amqp_limits,
             },
             set,
+            passage: Passage::default(),
             running: watch::channel(true).0,
             commands,
             now: RwLock::default(),

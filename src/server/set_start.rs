@@ -11,6 +11,7 @@ use super::set_options::SetSettings;
 use super::{blocking, settings};
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetOptions};
+use crate::cluster::pass::PASSED_CLIENT;
 use crate::cluster::raft::{Member, MemberOptions};
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
@@ -77,7 +78,7 @@ impl Node for ThisNode {
             .unwrap_or_default()
     }
 
-    fn take(&self, from: &Caller, kind: u8, _header: Bytes, stream: LinkStream) {
+    fn take(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {
         let Some(process) = self.0.upgrade() else {
             return;
         };
@@ -86,6 +87,7 @@ impl Node for ThisNode {
                 let host = process.host();
                 tokio::spawn(ctl::server::serve_passed(stream, host));
             }
+            PASSED_CLIENT => process.passage.take(from, &header, stream),
             unknown => {
                 let node = &from.name;
                 tracing::warn!(

@@ -11,9 +11,9 @@ use super::error::StartError;
 use super::listeners::{Addresses, Sockets};
 use super::process::Process;
 use super::settings;
+use super::standby::Standby;
 use super::tenure::{Tenure, shut_down};
 use crate::broker::vhost::Vhost;
-use crate::metrics::Standby;
 use crate::store::{Committer, Store};
 
 /// The reason that clients see when the broker stops, in RabbitMQ's words.
@@ -32,8 +32,8 @@ pub(super) struct Stage {
     addresses: Arc<Addresses>,
     tenure: Option<Tenure>,
     sockets: Place,
-    /// For scrapers of a node that does not run the broker; a node by itself always does.
-    standby: Option<Arc<Standby>>,
+    /// For clients of a node that does not run the broker; a node by itself always does.
+    standby: Option<Standby>,
 }
 
 /// Where the sockets are.
@@ -61,10 +61,17 @@ impl Stage {
 
     /// For a node of a set, which does not run the broker yet.
     #[must_use]
-    pub(super) fn with_standby(mut self, standby: Arc<Standby>) -> Stage {
+    pub(super) fn with_standby(mut self, standby: Standby) -> Stage {
         self.standby = Some(standby);
         self.stand_by();
         self
+    }
+
+    /// This node takes part in another set now.
+    pub(super) async fn replace_standby(&mut self, standby: Standby) {
+        self.take_sockets_back().await;
+        self.standby = Some(standby);
+        self.stand_by();
     }
 
     /// Lets clients in to a broker that runs already.
@@ -124,7 +131,7 @@ impl Stage {
         }
     }
 
-    /// Lets scrapers in, while this node does not run the broker.
+    /// Passes clients on, while this node does not run the broker.
     fn stand_by(&mut self) {
         let Some(standby) = &self.standby else {
             return;
@@ -148,7 +155,10 @@ impl Stage {
             return;
         };
         self.sockets = match std::mem::replace(&mut self.sockets, Place::Closed) {
-            Place::Waiting(sockets) => Place::Served(Doors::to_broker(sockets, &tenure.fronts)),
+            Place::Waiting(sockets) => {
+                let passage = self.standby.is_some().then_some(&self.process.passage);
+                Place::Served(Doors::to_broker(sockets, &tenure.fronts, passage))
+            }
             other @ (Place::Closed | Place::Standby(_) | Place::Served(_)) => other,
         };
     }

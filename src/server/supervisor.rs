@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::set_options::SetSettings;
 use super::stage::Stage;
+use super::standby::Standby;
 use super::{blocking, data_dir, disk_room, set_start};
 use crate::cluster::node::roles::{self, Next, Runs};
 use crate::cluster::node::{Beginning, RunningSet, SetNode};
@@ -45,6 +46,10 @@ impl Role {
             set,
             settings,
         }
+    }
+
+    pub(super) fn set(&self) -> &SetNode {
+        self.set.set()
     }
 }
 
@@ -169,6 +174,8 @@ impl Supervisor {
         let started = set_start::start(process, settings.clone(), beginning).await;
         let set = started.map_err(|error| format!("{error}: start this node again"))?;
         let node = Arc::clone(set.set());
+        let standby = Standby::new(self.stage.process(), &node);
+        self.stage.replace_standby(standby).await;
         self.role = Some(Role::new(set, settings));
         match kept {
             Ok(_) => Ok(node),

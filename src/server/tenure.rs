@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
@@ -18,8 +18,9 @@ use crate::broker::parameters::CLUSTER_NAME;
 use crate::config::Config;
 use crate::ctl::context::Context;
 use crate::model::Name;
+use crate::net::Listener;
 use crate::store::Committer;
-use crate::views::Views;
+use crate::views::{Protocol, Views};
 use crate::{amqp, cmq, management, metrics};
 
 /// Time that an orderly end waits for dead letters.
@@ -34,6 +35,24 @@ pub(super) struct Fronts {
     pub(super) cmq: Arc<cmq::Front>,
     pub(super) management: Arc<management::Front>,
     pub(super) metrics: Arc<metrics::Front>,
+}
+
+impl Fronts {
+    /// Serves the connections of a listener by the front door of its protocol.
+    pub(super) fn serve(
+        &self,
+        protocol: Protocol,
+        listener: Listener,
+        stopped: watch::Receiver<bool>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        match protocol {
+            Protocol::Amqp => tasks.spawn(self.amqp.clone().serve(listener, stopped)),
+            Protocol::Cmq => tasks.spawn(self.cmq.clone().serve(listener, stopped)),
+            Protocol::Management => tasks.spawn(self.management.clone().serve(listener, stopped)),
+            Protocol::Prometheus => tasks.spawn(self.metrics.clone().serve(listener, stopped)),
+        };
+    }
 }
 
 /// A time in which this node serves clients: a single node's from its start to its end.

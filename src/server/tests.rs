@@ -44,7 +44,7 @@ async fn a_node_begins_and_ends_to_serve_many_times_and_leaves_nothing_behind() 
         client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
         let tenure = Tenure::begin(&process, committer).await.unwrap();
-        let mut doors = Doors::to_broker(sockets, &tenure.fronts);
+        let mut doors = Doors::to_broker(sockets, &tenure.fronts, None);
         let mut start = [0; 7];
         let answered = timeout(PATIENCE, client.read_exact(&mut start)).await;
         answered.expect("an answer in time").unwrap();

@@ -1,4 +1,5 @@
 //! Sets of nodes, each a process of its own.
 
 mod members; // how a set is formed and changed
-mod nodes; // processes
+mod nodes;
+mod passing; // processes

@@ -1,6 +1,7 @@
 //! The nodes of a set as processes.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ pub(super) struct Node {
     pub(super) name: &'static str,
     /// Where other nodes reach it.
     pub(super) address: String,
+    pub(super) amqp: String,
+    pub(super) management: String,
     metrics: String,
     dir: PathBuf,
     peers: String,
@@ -43,6 +46,8 @@ pub(super) fn nodes<const COUNT: usize>(dir: &Path, names: [&'static str; COUNT]
     names.map(|name| Node {
         name,
         address: addresses.next().unwrap(),
+        amqp: free_addresses::<1>()[0].clone(),
+        management: free_addresses::<1>()[0].clone(),
         metrics: free_addresses::<1>()[0].clone(),
         dir: dir.join(name),
         peers: peers.clone(),
@@ -63,8 +68,8 @@ impl Node {
             .env("LEVERET_CLUSTER_SECRET", SECRET)
             .env("LEVERET_CLUSTER_PEERS", &self.peers)
             .args(["--node-name", self.name, "--cluster-listen", &self.address])
-            .args(["--amqp-listen", "127.0.0.1:0", "--cmq-listen", "none"])
-            .args(["--management-listen", "none"])
+            .args(["--amqp-listen", &self.amqp, "--cmq-listen", "none"])
+            .args(["--management-listen", &self.management])
             .args(["--prometheus-listen", &self.metrics])
             .arg("--data-dir")
             .arg(&self.dir)
@@ -121,14 +126,13 @@ impl Node {
     }
 
     pub(super) fn metrics(&self) -> String {
-        use std::io::{Read, Write};
-        let mut socket = std::net::TcpStream::connect(&self.metrics).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        socket.write_all(request).unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        text
+        request(&self.metrics, "/metrics")
+    }
+
+    /// The status of a health check over the management API.
+    pub(super) fn check(&self, name: &str) -> String {
+        let answer = request(&self.management, &format!("/api/health/checks/{name}"));
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
     /// Number of threads of the process.
@@ -152,6 +156,20 @@ impl Node {
         process.kill().unwrap();
         process.wait().unwrap();
     }
+}
+
+/// The whole answer to a request without a login. Nothing if the connection ends before.
+fn request(address: &str, path: &str) -> String {
+    let ask = || {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes())?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    };
+    ask().unwrap_or_default()
 }
 
 impl Drop for Node {
