@@ -184,7 +184,7 @@ struct Waiting {
 }
 
 impl Conversation<'_> {
-    /// Sends requests and takes answers until the connection ends, or nothing is to be said for long.
+    /// Sends requests and takes answers until the connection ends or has been idle for long.
     async fn hold(
         &mut self,
         stream: LinkStream,

@@ -158,7 +158,7 @@ impl Passing {
         reached
     }
 
-    /// Asks whoever leads until one takes the client or the time is over.
+    /// Asks the leader, and the next one after it, until one takes the client or the time is over.
     async fn ask_leaders(&self, header: Bytes) -> Result<(LinkStream, Peer), String> {
         let until = Instant::now() + self.hold;
         let mut leaders = self.leader.clone();

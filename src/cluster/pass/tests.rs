@@ -317,7 +317,7 @@ async fn clients_of_a_leader_that_is_replaced_get_a_last_word_and_the_next_leade
     second.open_door();
     let follower = Follower::start(Some(&first));
     let (mut client, _) = follower.served_client().await;
-    // Nobody leads for a moment: the connection stays.
+    // The set has no leader for a moment: the connection stays.
     follower.leader.send_replace(None);
     client.write_all(b"hello").await.unwrap();
     client.read_exact(&mut [0; 5]).await.unwrap();

@@ -1,4 +1,5 @@
-//! How this node calls the other members: bytes to a member, and bytes back. Whoever starts a member brings the links.
+//! How this node calls the other members: bytes to a member, and bytes back. The code that starts a member
+//! brings the links.
 
 use std::time::Duration;
 

@@ -116,7 +116,7 @@ impl<C: RaftTypeConfig, T: Send + 'static> Responder<C, T> for Tracker<T> {
 }
 
 impl<T> Drop for Tracker<T> {
-    /// Whoever drops a proposal that is not complete has lost the leadership, or has ended.
+    /// Raft drops a proposal that is not complete when the leadership is lost or Raft has ended.
     fn drop(&mut self) {
         if !self.is_complete {
             self.proposals.lose();

@@ -33,7 +33,7 @@ fn small() -> FjallOptions {
 #[derive(Default)]
 struct Network {
     members: Mutex<BTreeMap<u64, Arc<Member>>>,
-    /// Members that reach nobody and that nobody reaches.
+    /// Members that are cut off from all others.
     cut: Mutex<BTreeSet<u64>>,
 }
 
