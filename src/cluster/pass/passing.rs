@@ -18,8 +18,8 @@ use crate::net::{Acceptor, Capacity, Listener, SocketPermit, Transport};
 
 /// Pause before a leader that did not take a client is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(25);
-/// Time that a client has to take the last word and close.
-const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
+/// Time that a client has to take what is under way and the last word, and to close. Then its socket is reset.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// The limits of a front door while clients are passed on.
 #[derive(Clone, Copy, Debug)]

@@ -308,8 +308,7 @@ impl<R: Replica> Shared<R> {
         Ok(())
     }
 
-    /// Entries within `start..end`, up to `max_bytes` and at least one. `with_chunks` tells whether those that are read
-    /// from the disk must be whole.
+    /// Entries within `start..end`, up to `max_bytes` and at least one.
     fn entries(&self, start: u64, end: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
         let mut found: Vec<Entry> = Vec::new();
         let mut bytes = 0;

@@ -224,15 +224,8 @@ impl<'a> Chain<'a> {
     }
 
     fn damaged(&mut self, entries: Range<u64>, next: Option<&Found>) {
-        let place = self.end.and_then(|(extent, at)| {
-            let file = self.files.get(&extent)?;
-            let end = match next {
-                Some(next) if next.extent == extent => next.at,
-                _ => file.len,
-            };
-            (at < end).then(|| (file.path.clone(), at..end))
-        });
-        self.damages.push(Damage { entries, place });
+        let damage = Damage::between(entries, &self.files, self.end, next);
+        self.damages.push(damage);
     }
 
     /// Compares the end with what the file `synced` says, and cuts off what is behind `limit`.

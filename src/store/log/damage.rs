@@ -1,11 +1,13 @@
 //! Entries that were on disk and cannot be read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::extent_file::{ExtentFile, Found};
 use crate::store::StoreError;
 use crate::store::error::io_error;
 use crate::store::extents::IO_BYTES;
@@ -16,6 +18,26 @@ pub(in crate::store) struct Damage {
     pub(in crate::store) entries: Range<u64>,
     /// The file and the bytes in it, if they exist.
     pub(in crate::store) place: Option<(PathBuf, Range<u64>)>,
+}
+
+impl Damage {
+    /// Entries that should stand behind `from` and before the entry `next`, or up to the end of that file.
+    pub(super) fn between(
+        entries: Range<u64>,
+        files: &BTreeMap<u32, ExtentFile>,
+        from: Option<(u32, u64)>,
+        next: Option<&Found>,
+    ) -> Damage {
+        let place = from.and_then(|(extent, at)| {
+            let file = files.get(&extent)?;
+            let end = match next {
+                Some(next) if next.extent == extent => next.at,
+                _ => file.len,
+            };
+            (at < end).then(|| (file.path.clone(), at..end))
+        });
+        Damage { entries, place }
+    }
 }
 
 impl std::fmt::Display for Damage {

@@ -222,14 +222,7 @@ impl Scan {
     }
 
     fn damaged(&mut self, entries: Range<u64>, from: Option<(u32, u64)>, next: Option<&Found>) {
-        let place = from.and_then(|(extent, at)| {
-            let file = self.files.get(&extent)?;
-            let end = match next {
-                Some(next) if next.extent == extent => next.at,
-                _ => file.len,
-            };
-            (at < end).then(|| (file.path.clone(), at..end))
-        });
-        self.damages.push(Damage { entries, place });
+        let damage = Damage::between(entries, &self.files, from, next);
+        self.damages.push(damage);
     }
 }
