@@ -102,8 +102,9 @@ impl Passing {
         permit: SocketPermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        if let Err(error) = prepare(&client, door) {
-            tracing::debug!(%peer, %error, "cannot set the options of a socket");
+        // As the broker does with its own clients: small frames leave immediately.
+        if let Err(error) = client.set_nodelay() {
+            tracing::debug!(%peer, %error, "no TCP_NODELAY");
         }
         // Boxed, so that a passed client does not keep the memory of its beginning.
         let reached = tokio::select! {
@@ -127,9 +128,16 @@ impl Passing {
             .pass(&mut client, &mut stream, &leader, hearing.as_mut(), stopped)
             .await;
         drop(stream);
-        if over != Over::Ended(Ended::Client) {
+        let is_said = over != Over::Ended(Ended::Client) && {
             let word = hearing.and_then(|hearing| hearing.last_word(over.text()));
-            Box::pin(farewell(&mut client, word)).await;
+            Box::pin(farewell(&mut client, word)).await
+        };
+        // AMQP's sockets are reset, as on the leader; but what is under way to a client that takes it must arrive.
+        if !is_said
+            && door == Door::Amqp
+            && let Err(error) = client.set_zero_linger()
+        {
+            tracing::debug!(%peer, %error, "a socket is not reset");
         }
         drop(permit);
     }
@@ -227,15 +235,6 @@ async fn another_leads(leaders: &mut watch::Receiver<Option<Peer>>, leader: &Pee
     }
 }
 
-/// As the broker does with its own clients: small frames leave immediately, and AMQP's sockets are reset.
-fn prepare(client: &Transport, door: Door) -> std::io::Result<()> {
-    client.set_nodelay()?;
-    match door {
-        Door::Amqp => client.set_zero_linger(),
-        Door::Cmq | Door::Management | Door::Metrics => Ok(()),
-    }
-}
-
 impl Over {
     /// For the client, in RabbitMQ's words where it has some.
     fn text(self) -> &'static str {
@@ -247,8 +246,8 @@ impl Over {
     }
 }
 
-/// Says the last word and gives the client some time to take it and close.
-async fn farewell(client: &mut Transport, word: Option<Bytes>) {
+/// Says the last word and gives the client some time to take it and close. Whether it has closed its side.
+async fn farewell(client: &mut Transport, word: Option<Bytes>) -> bool {
     let said = async {
         if let Some(word) = word {
             client.write_all(&word).await?;
@@ -259,6 +258,5 @@ async fn farewell(client: &mut Transport, word: Option<Bytes>) {
         while client.read(&mut ignored).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };
-    // The client may be gone already.
-    drop(timeout(LAST_WORD_WITHIN, said).await);
+    matches!(timeout(LAST_WORD_WITHIN, said).await, Ok(Ok(())))
 }
