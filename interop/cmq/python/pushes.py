@@ -135,8 +135,9 @@ def push_after_restart():
     endpoint = f"http://127.0.0.1:{port}/"
     subscription = account().get_subscription(topic.topicName, name("outage"))
     subscription.create(described(endpoint, "http", NotifyContentFormat="SIMPLIFIED"))
-    sent = topic.publish_message(Message("pending"))
-    time.sleep(0.2)  # the first attempt has failed by then, so the restart finds its record
+    with PushTarget(lambda _: UNAVAILABLE, port=port) as target:
+        sent = topic.publish_message(Message("pending"))
+        pushes_to(target, 1)
     restart_broker()
     with PushTarget(port=port) as target:
         [push] = pushes_to(target, 1)
