@@ -33,7 +33,9 @@ pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
-pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
+pub use fjall::{
+    FjallOptions, FjallStore, MaintenanceOptions, SnapshotSource, SnapshotTarget, StoppedStore,
+};
 pub use identity::Identity;
 pub use log::{EntryId, Vote};
 pub use memory::MemoryStore;

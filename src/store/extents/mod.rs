@@ -20,6 +20,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -54,6 +56,18 @@ pub(super) struct Extents {
     /// Locked before `usage`.
     active: Mutex<End>,
     reader: Reader,
+    /// Number of [`Held`] that exist.
+    held: AtomicUsize,
+}
+
+/// While it exists, no extent is used again or removed.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Extents>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Where moved chunks are appended.
@@ -100,6 +114,7 @@ impl Extents {
                 .collect(),
             active: Mutex::default(),
             reader: Reader::default(),
+            held: AtomicUsize::new(0),
         })
     }
 
@@ -158,14 +173,30 @@ impl Extents {
         self.usage.lock().sparse(slack)
     }
 
+    /// Keeps all extents that hold a chunk now, also when it is removed or moved.
+    pub(super) fn hold(self: &Arc<Extents>) -> Held {
+        self.held.fetch_add(1, Ordering::Acquire);
+        Held(Arc::clone(self))
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire) > 0
+    }
+
     /// Bytes of the extents that [`Extents::before_checkpoint`] would take.
     pub(super) fn emptied_bytes(&self, upto: u64) -> u64 {
+        if self.is_held() {
+            return 0;
+        }
         self.usage.lock().emptied(upto) as u64 * self.extent_bytes
     }
 
     /// Called before a checkpoint that covers the entries up to `upto`. Pass the result to
     /// [`Extents::after_checkpoint`].
     pub(super) fn before_checkpoint(&self, upto: u64) -> Vec<u32> {
+        if self.is_held() {
+            return Vec::new();
+        }
         self.usage.lock().take_emptied(upto)
     }
 

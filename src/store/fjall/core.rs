@@ -15,6 +15,7 @@ use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
 use super::reserve::Reserve;
+use super::snapshot::{Received, swap};
 use super::{carry_over, manifest, rebuild};
 use crate::clock;
 use crate::store::error::{Advice, is_lost};
@@ -56,6 +57,7 @@ impl Core {
             reserve: Reserve::new(dir),
             rebuilt: AtomicBool::new(false),
         };
+        swap::complete(dir)?;
         core.open_database()?;
         Ok(core)
     }
@@ -94,7 +96,26 @@ impl Core {
         drop(open);
     }
 
+    /// Replaces everything by a snapshot that was received. Whoever uses the store waits meanwhile.
+    pub(super) fn replace(&self, received: &Received) -> Result<(), StoreError> {
+        let mut open = self.open.write();
+        let vote = open.as_ref().and_then(|open| open.vote.as_ref());
+        let vote = vote.and_then(|vote| vote.lock().vote());
+        received.make_ready(vote.ok_or(StoreError::Closed)?)?;
+        open.take();
+        swap::complete(&self.dir)?;
+        *self.removed.lock() = RemovedLogs::default();
+        *open = Some(self.opened()?);
+        Ok(())
+    }
+
     fn open_database(&self) -> Result<(), StoreError> {
+        let open = self.opened()?;
+        *self.open.write() = Some(open);
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<OpenDatabase, StoreError> {
         let db_dir = self.db_dir();
         let mut opened = self.try_to_open(&db_dir);
         // A start writes what it applies, and a full disk has no room for that but the reserve.
@@ -110,8 +131,7 @@ impl Core {
             opened => opened?,
         };
         self.copy_manifests_now();
-        *self.open.write() = Some(open);
-        Ok(())
+        Ok(open)
     }
 
     fn try_to_open(&self, db_dir: &Path) -> Result<OpenDatabase, StoreError> {

@@ -24,6 +24,7 @@ mod removed_logs; // removed logs and the progress of sweeps
 mod reserve; // space to empty queues on a full disk
 mod set_log; // what the database of a member tells of its log
 mod settled; // what a start finds to sweep
+mod snapshot; // what another member lacks, and receives
 mod sweep; // removing settled chunks and removed logs
 mod verify; // verifying all that is on disk
 
@@ -31,6 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{FjallOptions, MaintenanceOptions};
+pub use snapshot::{SnapshotSource, SnapshotTarget};
 pub use verify::StoppedStore;
 
 use ::fjall::AbstractTree;

@@ -7,6 +7,7 @@ mod member;
 mod model;
 mod opening;
 mod simulation;
+mod snapshot;
 mod sweep;
 mod verify;
 

@@ -1,0 +1,87 @@
+//! Puts a received snapshot in the place of the store's files, so that a crash at any point leaves the one or the other.
+//!
+//! The snapshot is received in `incoming`. When it is whole and on disk, the file `incoming/ready` says so; from then on
+//! it counts, and a start completes the swap. What was in its place goes to `replaced`, and is removed last.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::store::dir::{exists, sync_dir};
+use crate::store::error::{StoreError, io_error};
+use crate::store::fjall::manifest;
+use crate::store::fjall::open::LOG_DIR;
+
+const INCOMING: &str = "incoming";
+const REPLACED: &str = "replaced";
+const READY: &str = "ready";
+const DB_DIR: &str = "db";
+
+/// An empty directory for a snapshot.
+pub(super) fn begin(dir: &Path) -> Result<PathBuf, StoreError> {
+    give_up(dir)?;
+    let incoming = dir.join(INCOMING);
+    std::fs::create_dir(&incoming).map_err(|e| io_error("creating", &incoming, e))?;
+    sync_dir(dir)?;
+    Ok(incoming)
+}
+
+/// Removes an unfinished snapshot.
+pub(super) fn give_up(dir: &Path) -> Result<(), StoreError> {
+    remove(&dir.join(INCOMING))
+}
+
+/// The database in the directory of a snapshot.
+pub(super) fn db(incoming: &Path) -> PathBuf {
+    incoming.join(DB_DIR)
+}
+
+/// Says that a snapshot is whole.
+pub(super) fn make_ready(incoming: &Path) -> Result<(), StoreError> {
+    sync_dir(incoming)?;
+    let ready = incoming.join(READY);
+    let created = File::create(&ready).and_then(|file| file.sync_all());
+    created.map_err(|e| io_error("creating", &ready, e))?;
+    sync_dir(incoming)
+}
+
+/// Completes the swap if a snapshot is ready, and removes what is left of an unfinished one. Called while nothing of the
+/// store is open.
+pub(in crate::store::fjall) fn complete(dir: &Path) -> Result<(), StoreError> {
+    let incoming = dir.join(INCOMING);
+    let replaced = dir.join(REPLACED);
+    if exists(&incoming.join(READY))? {
+        std::fs::create_dir_all(&replaced).map_err(|e| io_error("creating", &replaced, e))?;
+        sync_dir(dir)?;
+        for name in [DB_DIR, LOG_DIR] {
+            let (new, place) = (incoming.join(name), dir.join(name));
+            if !exists(&new)? {
+                continue; // it is in its place
+            }
+            if exists(&place)? {
+                let aside = replaced.join(name);
+                remove(&aside)?;
+                rename(&place, &aside)?;
+                sync_dir(&replaced)?;
+            }
+            rename(&new, &place)?;
+            sync_dir(dir)?;
+        }
+        manifest::forget_copy(dir)?;
+        let ready = incoming.join(READY);
+        std::fs::remove_file(&ready).map_err(|e| io_error("removing", &ready, e))?;
+        sync_dir(&incoming)?;
+    }
+    remove(&incoming)?;
+    remove(&replaced)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    std::fs::rename(from, to).map_err(|e| io_error("renaming", from, e))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    if exists(path)? {
+        std::fs::remove_dir_all(path).map_err(|e| io_error("removing", path, e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Writes a snapshot's blocks to a directory of its own.
+
+use std::path::PathBuf;
+
+use ::fjall::AbstractTree;
+
+use super::{is_common, swap};
+use crate::store::dir::sync_dir;
+use crate::store::error::StoreError;
+use crate::store::extents::Extents;
+use crate::store::fjall::checkpoint_file;
+use crate::store::fjall::error::failed;
+use crate::store::fjall::format::FORMAT;
+use crate::store::fjall::keyspaces::{Keyspaces, two_numbers};
+use crate::store::fjall::open::LOG_DIR;
+use crate::store::fjall::options::FjallOptions;
+use crate::store::keys::{self, KeyspaceName};
+use crate::store::log::{Vote, VoteFile};
+use crate::store::writes::{Change, Write};
+use crate::store::{EntryId, Proposal};
+
+/// A store that a snapshot fills. Only one exists at a time: the next one removes an unfinished one.
+pub struct SnapshotTarget {
+    /// The directory that it is in.
+    dir: PathBuf,
+    options: FjallOptions,
+    spaces: Keyspaces,
+    extents: Extents,
+}
+
+/// A snapshot that is whole and on disk, except for the vote.
+pub(in crate::store::fjall) struct Received {
+    dir: PathBuf,
+    seed: u64,
+}
+
+impl SnapshotTarget {
+    pub(super) fn new(dir: PathBuf, options: FjallOptions) -> Result<SnapshotTarget, StoreError> {
+        Ok(SnapshotTarget {
+            spaces: Keyspaces::open(&swap::db(&dir), &options)?,
+            extents: Extents::open(&dir.join(LOG_DIR), options.extent_bytes, 0)?,
+            dir,
+            options,
+        })
+    }
+
+    /// Writes the next block.
+    pub fn take(&mut self, block: &Proposal) -> Result<(), StoreError> {
+        let spaces = &self.spaces;
+        let mut writes = spaces.batch(block.writes().len());
+        let mut writer = self.extents.writer();
+        for Write { space, key, change } in block.writes() {
+            match change {
+                Change::Put(value) if is_common(*space, key) => {
+                    writes.insert(spaces.of(*space), key.clone(), value.clone());
+                }
+                Change::PutChunk(log, first, chunk) => {
+                    let address = writer.append(chunk)?.ok_or_else(nonsense)?;
+                    let key = keys::chunk_address(*log, *first, keys::MOVED);
+                    writes.insert(&spaces.msgs, key, address.encode());
+                }
+                Change::Put(_) | Change::Remove | Change::RemoveChunk(..) | Change::Sweep(..) => {
+                    return Err(nonsense());
+                }
+            }
+        }
+        writes.commit().map_err(failed("receiving a snapshot"))?;
+        for (keyspace, max) in [
+            (&spaces.msgs, self.options.msgs_memtable_bytes),
+            (&spaces.state, self.options.state_memtable_bytes),
+        ] {
+            if keyspace.tree.active_memtable().size() > max {
+                let flushed = keyspace.rotate_memtable_and_wait();
+                flushed.map_err(failed("writing tables"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable.
+    pub(in crate::store::fjall) fn finish(self, id: EntryId) -> Result<Received, StoreError> {
+        let spaces = &self.spaces;
+        self.extents.writer().sync()?;
+        let seed = rand::random::<u64>();
+        let mut writes = spaces.batch(8);
+        for (key, value) in [
+            (keys::FORMAT, FORMAT.to_le_bytes().to_vec()),
+            (keys::LOG_SEED, seed.to_le_bytes().to_vec()),
+            (keys::EXTENTS, self.extents.used().to_le_bytes().to_vec()),
+            (keys::BASE, two_numbers(id.term, id.index)),
+            (keys::TERM, two_numbers(id.term, id.index)),
+        ] {
+            writes.insert(&spaces.meta, key, value);
+        }
+        for space in KeyspaceName::ALL {
+            spaces.note_applied(&mut writes, space, id.index);
+        }
+        writes.commit().map_err(failed("receiving a snapshot"))?;
+        for keyspace in spaces.all() {
+            let flushed = keyspace.rotate_memtable_and_wait();
+            flushed.map_err(failed("writing tables"))?;
+        }
+        spaces.sync_names()?;
+        sync_dir(&swap::db(&self.dir).join("keyspaces"))?;
+        sync_dir(&swap::db(&self.dir))?;
+        let log = self.dir.join(LOG_DIR);
+        checkpoint_file::write(&log, spaces, &spaces.db.snapshot(), id.index)?;
+        Ok(Received {
+            dir: self.dir,
+            seed,
+        })
+    }
+}
+
+impl Received {
+    /// Makes it ready to take the place of the store's files, with this node's vote.
+    pub(in crate::store::fjall) fn make_ready(&self, vote: Vote) -> Result<(), StoreError> {
+        VoteFile::create(&self.dir.join(LOG_DIR), self.seed, vote)?;
+        swap::make_ready(&self.dir)
+    }
+}
+
+fn nonsense() -> StoreError {
+    StoreError::Corrupt("a snapshot that makes no sense".to_owned())
+}
