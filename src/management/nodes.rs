@@ -83,6 +83,8 @@ struct NodeJson {
 
 /// A member of the set that does not run.
 #[derive(Serialize, ToSchema)]
+// A node that runs has these fields too, and must not count as both in the API's description.
+#[serde(deny_unknown_fields)]
 struct DownJson {
     name: String,
     r#type: &'static str,
