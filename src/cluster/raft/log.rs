@@ -490,6 +490,9 @@ impl<R: Replica> RaftLogStorage<Group> for LogStore<R> {
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<Group>>) -> Result<(), io::Error> {
         let mut state = self.shared.state.lock();
+        if last >= state.last {
+            return Ok(());
+        }
         state.truncate(last);
         let upto = store_index(last.as_ref());
         self.shared.submit(&mut state, Work::Truncate(upto))

@@ -1,6 +1,7 @@
 //! Tests of members in one process, over real stores and a network of calls that can be cut.
 
 mod members;
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
