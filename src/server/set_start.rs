@@ -46,6 +46,7 @@ pub(super) async fn start(
     let node = Arc::new(ThisNode(Arc::downgrade(process)));
     let join = |this, peers| async move {
         let options = MemberOptions {
+            keep_log_bytes: None,
             heartbeat: config.cluster_heartbeat,
             election_timeout: config.cluster_election_timeout,
             this,

@@ -33,9 +33,7 @@ pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
 pub use error::{Advice, OnDamage, StoreError};
-pub use fjall::{
-    FjallOptions, FjallStore, MaintenanceOptions, SnapshotSource, SnapshotTarget, StoppedStore,
-};
+pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
 pub use identity::Identity;
 pub use log::{EntryId, Vote};
 pub use memory::MemoryStore;
@@ -46,7 +44,7 @@ pub use record::{
     LogRecord, ReceiveRecord, ReceivedLease, RecordError, ReturnCount, ReturnDetails, Segment,
     StretchRecord,
 };
-pub use replica::{Replica, ReplicaState};
+pub use replica::{IncomingSnapshot, OutgoingSnapshot, Replica, ReplicaState};
 pub use verify::{
     DamageKind, DamagedMessages, Effect, Finding, Place, Verification, Verified, VerifyProgress,
     VerifyStep,

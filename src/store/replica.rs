@@ -7,6 +7,13 @@ use super::{EntryId, Proposal, StoreError, Vote};
 
 /// The store of a member. One thread changes its log; everything else may be called meanwhile.
 pub trait Replica: Send + Sync + 'static {
+    /// A snapshot that is sent.
+    type Outgoing: OutgoingSnapshot;
+    /// A snapshot that is being received.
+    type Incoming: IncomingSnapshot<Received = Self::Received>;
+    /// A snapshot that was received and is on disk.
+    type Received: Send + 'static;
+
     /// Writes the next entry. A power loss may undo it until [`Replica::sync_log`].
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError>;
 
@@ -40,6 +47,42 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Applies the entries up to `upto`, in order. They are durable here, and a majority has them.
     fn apply_entries(&self, upto: u64) -> Result<(), StoreError>;
+
+    /// The entry up to which entries must be purged so that at most `keep_bytes` of them stay.
+    fn excess_upto(&self, keep_bytes: u64) -> Result<u64, StoreError>;
+
+    /// What this store holds now.
+    fn snapshot(&self) -> Result<Self::Outgoing, StoreError>;
+
+    /// Begins to receive a snapshot. One at a time: it takes the place of an earlier one.
+    fn receive_snapshot(&self) -> Result<Self::Incoming, StoreError>;
+
+    /// Replaces everything that this store holds by a snapshot, except the vote. If the log has the snapshot's last
+    /// entry, it only applies what comes before: what follows that entry stays. Called by the thread that changes the log.
+    fn install_snapshot(&self, received: Self::Received) -> Result<(), StoreError>;
+}
+
+/// What a member's store held after an entry. The store goes on meanwhile, but frees no space.
+pub trait OutgoingSnapshot: Send + 'static {
+    /// The last entry that it has.
+    fn id(&self) -> EntryId;
+
+    /// The record of members, as of this entry.
+    fn members(&self) -> Option<&[u8]>;
+
+    /// Reads the next block; `None` at the end.
+    fn next_block(&mut self) -> Result<Option<Proposal>, StoreError>;
+}
+
+/// A snapshot that is being received. Dropped, it leaves nothing.
+pub trait IncomingSnapshot: Send + 'static {
+    type Received;
+
+    /// Writes the next block.
+    fn take(&mut self, block: &Proposal) -> Result<(), StoreError>;
+
+    /// Makes the whole snapshot durable, whose last entry is `id`.
+    fn finish(self, id: EntryId) -> Result<Self::Received, StoreError>;
 }
 
 /// What the store of a member holds.

@@ -71,7 +71,11 @@ enum Work {
     Vote(crate::store::Vote, oneshot::Sender<io::Result<()>>),
     Truncate(u64),
     Purge(u64),
+    /// Replaces everything by a snapshot that was received.
+    Install(Install, oneshot::Sender<io::Result<()>>),
 }
+
+type Install = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
 
 impl<R: Replica> LogStore<R> {
     /// Opens the log and starts its thread.
@@ -124,6 +128,19 @@ impl<R: Replica> Durability<R> {
             self.0.synced.wait(&mut state);
         }
         Ok(())
+    }
+
+    /// Puts a snapshot in the place of everything, after what was written before.
+    pub(super) async fn install(&self, received: R::Received) -> io::Result<()> {
+        let (done, installed) = oneshot::channel();
+        {
+            let store = self.0.store.clone();
+            let install: Install = Box::new(move || store.install_snapshot(received));
+            let mut state = self.0.state.lock();
+            self.0.submit(&mut state, Work::Install(install, done))?;
+        }
+        let ended = |_| io::Error::other("the log is closed");
+        installed.await.map_err(ended)?
     }
 
     /// What is durable, and whether more waits.
@@ -181,6 +198,15 @@ impl State {
         self.written = self.written.min(upto);
         self.durable = self.durable.min(upto);
         self.last = last;
+    }
+
+    /// The log begins anew behind this entry.
+    fn begin_after(&mut self, id: Option<LogId>) {
+        self.truncate(None);
+        self.purged = id;
+        self.last = id;
+        self.written = store_index(id.as_ref());
+        self.durable = self.written;
     }
 
     fn first(&self) -> u64 {
@@ -264,6 +290,12 @@ impl<R: Replica> Shared<R> {
                     let purge = || self.store.purge_log(upto);
                     outcome = outcome.and_then(|()| purge().map_err(|e| e.to_string()));
                 }
+                Work::Install(install, done) => {
+                    outcome = self.flush(outcome, &mut written, &mut last);
+                    outcome = outcome.and_then(|()| self.install(install));
+                    // Who asked may have ended.
+                    drop(done.send(outcome.clone().map_err(io::Error::other)));
+                }
             }
         }
         outcome = self.flush(outcome, &mut written, &mut last);
@@ -271,6 +303,17 @@ impl<R: Replica> Shared<R> {
             self.state.lock().failed.get_or_insert(failure);
             self.synced.notify_all();
         }
+    }
+
+    fn install(&self, install: Install) -> Result<(), String> {
+        install().map_err(|e| e.to_string())?;
+        let found = self.store.replica_state().map_err(|e| e.to_string())?;
+        // Otherwise the log had the snapshot's entry, and stays.
+        if found.purged == found.last {
+            self.state.lock().begin_after(log_id(found.last));
+            self.synced.notify_all();
+        }
+        Ok(())
     }
 
     /// Syncs, and reports what is durable.
@@ -511,11 +554,8 @@ impl<R: Replica> RaftLogStorage<Group> for LogStore<R> {
             state.recent.pop_front();
         }
         if state.last < Some(upto) {
-            // A snapshot was installed: the store's log begins anew behind it.
-            state.truncate(None);
-            state.last = Some(upto);
-            state.written = upto.index() + 1;
-            state.durable = upto.index() + 1;
+            // At a start: the database has more than the log.
+            state.begin_after(Some(upto));
             return Ok(());
         }
         self.shared

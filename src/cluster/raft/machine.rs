@@ -9,10 +9,11 @@ use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
+use tracing::info;
 
 use super::log::Durability;
-use super::types::{Group, entry_id, log_id, members_of};
-use crate::store::Replica;
+use super::types::{Group, Members, entry_id, log_id, members_of, store_index};
+use crate::store::{OutgoingSnapshot, Replica};
 
 /// Entries that are applied together.
 const TOGETHER_MAX: usize = 64;
@@ -24,8 +25,14 @@ pub(super) struct Machine<R> {
 }
 
 /// The state of the database at one entry, for a member that lags behind the log.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Image;
+pub(super) enum Image<R: Replica> {
+    /// To be sent.
+    Outgoing(R::Outgoing),
+    /// Received whole, and on disk.
+    Received(R::Received),
+    /// None: Raft only learns up to where the log may be purged.
+    Virtual,
+}
 
 impl<R: Replica> Machine<R> {
     pub(super) fn new(store: Arc<R>, durability: Durability<R>) -> Machine<R> {
@@ -55,7 +62,7 @@ impl<R: Replica> Machine<R> {
 }
 
 impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
-    type SnapshotData = Image;
+    type SnapshotData = Image<R>;
     type SnapshotBuilder = Machine<R>;
 
     async fn applied_state(
@@ -95,26 +102,49 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
 
     async fn install_snapshot(
         &mut self,
-        _: &SnapshotMetaOf<Group>,
-        _: Image,
+        meta: &SnapshotMetaOf<Group>,
+        image: Image<R>,
     ) -> Result<(), io::Error> {
-        Err(io::Error::other("snapshots are not received yet"))
+        match image {
+            Image::Received(received) => {
+                self.durability.install(received).await?;
+                info!(
+                    entry = store_index(meta.last_log_id.as_ref()),
+                    "a snapshot of the leader has taken the place of what this node had"
+                );
+                Ok(())
+            }
+            Image::Outgoing(_) | Image::Virtual => {
+                Err(io::Error::other("only a received snapshot is installed"))
+            }
+        }
     }
 
+    /// What the database holds now. Its last entry and its members are of one moment.
     async fn get_current_snapshot(
         &mut self,
-    ) -> Result<Option<SnapshotOf<Group, Image>>, io::Error> {
-        Ok(None)
+    ) -> Result<Option<SnapshotOf<Group, Image<R>>>, io::Error> {
+        let snapshot = self.store.snapshot().map_err(io::Error::other)?;
+        let Some(last) = log_id(snapshot.id()) else {
+            return Ok(None);
+        };
+        let members = snapshot.members().map(serde_json::from_slice::<Members>);
+        let meta = SnapshotMetaOf::<Group> {
+            last_log_id: Some(last),
+            last_membership: members.transpose()?.unwrap_or_default(),
+        };
+        let snapshot = Image::Outgoing(snapshot);
+        Ok(Some(SnapshotOf::<Group, Image<R>> { meta, snapshot }))
     }
 }
 
 impl<R: Replica> RaftSnapshotBuilder<Group> for Machine<R> {
-    type SnapshotData = Image;
+    type SnapshotData = Image<R>;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Group, Image>, io::Error> {
-        Ok(SnapshotOf::<Group, Image> {
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Group, Image<R>>, io::Error> {
+        Ok(SnapshotOf::<Group, Image<R>> {
             meta: self.meta()?,
-            snapshot: Image,
+            snapshot: Image::Virtual,
         })
     }
 }

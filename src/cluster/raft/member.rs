@@ -1,12 +1,14 @@
 //! This node's part in the Raft group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::alias::{InstantOf, VoteOf};
+use openraft::alias::{InstantOf, SnapshotOf, VoteOf};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
@@ -17,24 +19,33 @@ use openraft::{
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::log::{Durability, LogStore};
-use super::machine::Machine;
-use super::message::{self, Envelope, MessageError, kind};
+use super::machine::{Image, Machine};
+use super::message::{self, Envelope, MessageError, SnapshotHead, kind};
 use super::network::Network;
 use super::peers::{PeerStream, Peers};
+use super::purge::{KeptLog, LiveMember, LogBounds, purge_upto};
 use super::replicated::Replicated;
+use super::sending::Sendings;
 use super::set_id::SetId;
 use super::standing::{
     ClusterStatus, Evidence, MemberInfo, MemberRole, MemberStatus, Standing, standing_of,
 };
 use super::tracker::Proposals;
-use super::types::{Group, Members, NodeFacts, log_id};
+use super::transfer;
+use super::types::{Group, Members, NodeFacts, entry_id, log_id, store_index};
 use crate::store::{FjallStore, Journal, Replica, Store, StoreError};
 
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
+/// Entries that a new member may lack when it gets its vote: the set waits for them then.
+const LAG_MAX: u64 = 256;
+/// Interval of the looks whether the log has grown beyond its bounds.
+const LOG_LOOK: Duration = Duration::from_secs(1);
+/// A member that was heard within this time counts as live.
+const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a handover may take.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 /// A leader whose disk syncs nothing for this long hands over.
@@ -50,6 +61,8 @@ pub struct MemberOptions {
     pub heartbeat: Duration,
     /// An election begins after this time without a leader, or up to twice of it.
     pub election_timeout: Duration,
+    /// Bytes of the log that are kept for others; `None` for what suits the disk.
+    pub keep_log_bytes: Option<u64>,
 }
 
 /// Why a member does not do what it is asked.
@@ -100,6 +113,9 @@ pub struct Member {
     stopped: watch::Sender<bool>,
     /// One change of members at a time.
     changes: tokio::sync::Mutex<()>,
+    sendings: Arc<Sendings>,
+    /// One snapshot is received at a time.
+    receiving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -143,6 +159,8 @@ impl Member {
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),
             changes: tokio::sync::Mutex::default(),
+            sendings: Arc::default(),
+            receiving: tokio::sync::Mutex::default(),
         });
         member.run().await?;
         tokio::spawn(Arc::clone(&member).watch());
@@ -157,6 +175,8 @@ impl Member {
             peers: self.peers.clone(),
             me: self.options.this.id,
             set: self.set.clone(),
+            sendings: self.sendings.clone(),
+            replica: PhantomData,
         };
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
@@ -167,7 +187,7 @@ impl Member {
             enable_pre_vote: Some(true),
             enable_leader_restore: Some(false),
             snapshot_policy: SnapshotPolicy::Never,
-            replication_lag_threshold: u64::MAX,
+            replication_lag_threshold: LAG_MAX,
             max_in_snapshot_log_to_keep: u64::MAX,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
@@ -447,9 +467,43 @@ impl Member {
         })
     }
 
-    /// Takes a stream of another member.
-    pub async fn receive(&self, _header: Bytes, _stream: Box<dyn PeerStream>) {
-        warn!("a snapshot came, which this release does not take");
+    /// Takes a stream of another member: a snapshot.
+    pub async fn receive(&self, header: Bytes, mut stream: Box<dyn PeerStream>) {
+        let outcome = self.receive_snapshot(header, &mut *stream).await;
+        if let Err(failure) = &outcome {
+            info!(%failure, "a snapshot was not received");
+        }
+        // Who has sent it may be gone.
+        drop(transfer::answer(&mut *stream, &message::answer(outcome)).await);
+    }
+
+    async fn receive_snapshot(
+        &self,
+        header: Bytes,
+        stream: &mut dyn PeerStream,
+    ) -> Result<Vec<u8>, MessageError> {
+        let refused = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
+        let (envelope, body) = message::open(header)?;
+        self.check(envelope)?;
+        let SnapshotHead { vote, meta } = message::body(&body)?;
+        let last = meta.last_log_id.ok_or(MessageError::Malformed)?;
+        let Ok(_receiving) = self.receiving.try_lock() else {
+            return Err(refused(&"this node receives another snapshot"));
+        };
+        let number = self.running().map_err(|e| refused(&e))?.number;
+        let incoming = self.store.receive_snapshot().map_err(|e| refused(&e))?;
+        let received = transfer::receive(stream, incoming, entry_id(&last)).await;
+        let received = received.map_err(|e: io::Error| refused(&e))?;
+        let running = self.running().map_err(|e| refused(&e))?;
+        if running.number != number {
+            return Err(refused(&"this node has started again meanwhile"));
+        }
+        let snapshot = SnapshotOf::<Group, Image<FjallStore>> {
+            meta,
+            snapshot: Image::Received(received),
+        };
+        let installed = running.raft.install_full_snapshot(vote, snapshot).await;
+        Ok(serde_json::to_vec(&installed.map_err(|e| refused(&e))?)?)
     }
 
     /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
@@ -525,6 +579,7 @@ impl Member {
     async fn follow(&self, running: &Running, stopped: &mut watch::Receiver<bool>) {
         let mut changes = running.raft.metrics();
         let mut stall = Stall::default();
+        let mut looked = Group::now();
         loop {
             let metrics = changes.borrow_watched().clone();
             if let Err(failure) = &metrics.running_state {
@@ -537,6 +592,10 @@ impl Member {
             }
             self.stand(self.judge(&metrics));
             self.look_at_disk(&mut stall, &running.durability).await;
+            if looked.elapsed() >= LOG_LOOK {
+                looked = Group::now();
+                self.look_at_log(&running.raft, &metrics).await;
+            }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() {
                     self.stand(Standing::NoMajority);
@@ -635,6 +694,59 @@ impl Member {
         if !holds && let Some((_, proposals)) = leadership.take() {
             proposals.lose();
         }
+    }
+
+    /// Purges what the log has beyond its bounds.
+    async fn look_at_log(&self, raft: &Core, metrics: &RaftMetrics<Group>) {
+        let Ok(Some(upto)) = self.purge_due(metrics) else {
+            return; // a store that has failed purges later
+        };
+        // Raft purges only what it knows to be in a snapshot. Building one costs nothing here.
+        let purged = match store_index(metrics.snapshot.as_ref()) >= upto {
+            true => raft.trigger().purge_log(upto - 1).await,
+            false => raft.trigger().snapshot().await,
+        };
+        if let Err(failure) = purged {
+            debug!(%failure, "the log is purged later");
+        }
+    }
+
+    fn purge_due(&self, metrics: &RaftMetrics<Group>) -> Result<Option<u64>, StoreError> {
+        let (_, kept) = self.store.kept_entries()?;
+        let bounds = match self.options.keep_log_bytes {
+            Some(keep_bytes) => LogBounds::keeping(keep_bytes),
+            None => LogBounds::of_room(self.store.free_bytes().map(|free| free + kept)),
+        };
+        // Not for every entry.
+        if kept <= bounds.keep_bytes + bounds.keep_bytes / 16 {
+            return Ok(None);
+        }
+        let state = self.store.replica_state()?;
+        let log = KeptLog {
+            purged: state.purged.index,
+            applied: state.applied.index,
+            excess: self.store.excess_upto(bounds.keep_bytes)?,
+            excess_for_live: self.store.excess_upto(bounds.keep_for_live_bytes)?,
+        };
+        Ok(purge_upto(log, &self.live_members(metrics)))
+    }
+
+    /// The other members that this leader hears; none if it does not lead.
+    fn live_members(&self, metrics: &RaftMetrics<Group>) -> Vec<LiveMember> {
+        let snapshots = self.sendings.entries();
+        let heard = metrics.heartbeat.iter().flatten();
+        let live = heard.filter(|(id, at)| {
+            let is_heard = at.is_some_and(|at| at.elapsed() < LIVE_WITHIN);
+            is_heard && **id != self.options.this.id
+        });
+        let members = live.map(|(id, _)| {
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+            LiveMember {
+                matched: store_index(matched.as_ref()),
+                snapshot: snapshots.get(id).copied(),
+            }
+        });
+        members.collect()
     }
 
     /// Hands over when this leader's disk has stalled.

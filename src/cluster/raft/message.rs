@@ -9,7 +9,7 @@
 //! Little-endian. The checksum is XXH3 of everything before it. The bodies of other requests are JSON.
 
 use bytes::{Buf, Bytes};
-use openraft::alias::{LogIdOf, VoteOf};
+use openraft::alias::{LogIdOf, SnapshotMetaOf, VoteOf};
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
 use serde::de::DeserializeOwned;
@@ -30,6 +30,8 @@ pub(super) mod kind {
     pub(in super::super) const VOTE: u8 = 2;
     pub(in super::super) const PRE_VOTE: u8 = 3;
     pub(in super::super) const TRANSFER: u8 = 4;
+    /// A stream. Its header is a request with a [`super::SnapshotHead`].
+    pub(in super::super) const SNAPSHOT: u8 = 5;
 }
 
 /// From whom to whom, and in which set.
@@ -60,6 +62,13 @@ struct AppendHead {
     vote: VoteOf<Group>,
     previous: Option<LogIdOf<Group>>,
     commit: Option<LogIdOf<Group>>,
+}
+
+/// What comes before the blocks of a snapshot.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SnapshotHead {
+    pub(super) vote: VoteOf<Group>,
+    pub(super) meta: SnapshotMetaOf<Group>,
 }
 
 /// A request with a JSON body.

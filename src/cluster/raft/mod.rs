@@ -6,10 +6,13 @@ mod member; // this node's part, as the node uses it
 mod message; // messages between members as bytes, pure
 mod network; // Raft's calls to the others
 mod peers; // how this node calls the others
+mod purge; // up to where the log is purged, pure
 mod replicated; // the store on which the leader runs the broker
+mod sending; // the snapshots that are being sent
 mod set_id; // the id of the set
 mod standing; // who leads, as this node knows it
 mod tracker; // how far proposals are
+mod transfer; // a snapshot on its way to another member
 mod types; // Raft's types and the store's
 
 pub use member::{Member, MemberError, MemberOptions, NotLeading};

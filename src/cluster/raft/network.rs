@@ -1,6 +1,8 @@
 //! Raft's calls to the other members.
 
 use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,37 +16,47 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use serde::de::DeserializeOwned;
+use tracing::{debug, info};
 
 use super::machine::Image;
-use super::message::{self, Envelope, MessageError, kind};
+use super::message::{self, Envelope, MessageError, SnapshotHead, kind};
 use super::peers::{Lane, PeerError, Peers};
+use super::sending::Sendings;
 use super::set_id::SetId;
 use super::standing::MemberInfo;
-use super::types::{Group, NodeFacts};
+use super::transfer;
+use super::types::{Group, NodeFacts, store_index};
+use crate::store::Replica;
 
 /// How long an append may take: the follower's disk may be slow, and an entry large.
 const APPEND_WITHIN: Duration = Duration::from_secs(10);
 
 /// Makes the connections.
-pub(super) struct Network {
+pub(super) struct Network<R> {
     pub(super) peers: Arc<dyn Peers>,
     pub(super) me: u64,
     pub(super) set: Arc<SetId>,
+    pub(super) sendings: Arc<Sendings>,
+    pub(super) replica: PhantomData<fn() -> R>,
 }
 
 /// The calls to one member.
-pub(super) struct Connection {
+pub(super) struct Connection<R> {
     peers: Arc<dyn Peers>,
     me: u64,
     set: Arc<SetId>,
+    sendings: Arc<Sendings>,
     to: MemberInfo,
+    replica: PhantomData<fn() -> R>,
 }
 
-impl RaftNetworkFactory<Group> for Network {
-    type Network = Connection;
+impl<R: Replica> RaftNetworkFactory<Group> for Network<R> {
+    type Network = Connection<R>;
 
-    async fn new_client(&mut self, target: u64, node: &NodeFacts) -> Connection {
+    async fn new_client(&mut self, target: u64, node: &NodeFacts) -> Connection<R> {
         Connection {
+            sendings: self.sendings.clone(),
+            replica: PhantomData,
             peers: self.peers.clone(),
             me: self.me,
             set: self.set.clone(),
@@ -53,7 +65,7 @@ impl RaftNetworkFactory<Group> for Network {
     }
 }
 
-impl Connection {
+impl<R: Replica> Connection<R> {
     fn envelope(&self) -> Envelope {
         Envelope {
             set: self.set.get().unwrap_or(0),
@@ -74,6 +86,32 @@ impl Connection {
         let answer = answer.map_err(|e: PeerError| unreachable(&e))?;
         message::read_answer(&answer).map_err(|e| unreachable(&e))
     }
+
+    async fn send(
+        &self,
+        vote: VoteOf<Group>,
+        snapshot: SnapshotOf<Group, Image<R>>,
+    ) -> io::Result<SnapshotResponse<Group>> {
+        let SnapshotOf::<Group, Image<R>> { meta, snapshot } = snapshot;
+        let Image::Outgoing(snapshot) = snapshot else {
+            return Err(io::Error::other("there is nothing to send"));
+        };
+        let entry = store_index(meta.last_log_id.as_ref());
+        let head = message::request(self.envelope(), &SnapshotHead { vote, meta });
+        let head = head.map_err(io::Error::other)?.concat().into();
+        let stream = self.peers.open(&self.to, kind::SNAPSHOT, head).await;
+        let mut stream = stream.map_err(io::Error::other)?;
+        let _sending = self.sendings.begin(self.to.id, entry);
+        let to = &self.to.name;
+        info!(
+            to,
+            entry, "a snapshot is sent: the log no longer has what the member lacks"
+        );
+        let answer = transfer::send(&mut *stream, snapshot).await?;
+        let answer = message::read_answer(&answer).map_err(io::Error::other)?;
+        info!(to, entry, "a snapshot was sent");
+        Ok(answer)
+    }
 }
 
 /// Raft waits a little after this before it calls again.
@@ -81,8 +119,8 @@ fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<Group> {
     RPCError::Unreachable(Unreachable::new(error))
 }
 
-impl RaftNetworkV2<Group> for Connection {
-    type SnapshotData = Image;
+impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
+    type SnapshotData = Image<R>;
 
     async fn append_entries(
         &mut self,
@@ -120,13 +158,22 @@ impl RaftNetworkV2<Group> for Connection {
 
     async fn full_snapshot(
         &mut self,
-        _: VoteOf<Group>,
-        _: SnapshotOf<Group, Image>,
-        _: impl Future<Output = ReplicationClosed> + Send + 'static,
+        vote: VoteOf<Group>,
+        snapshot: SnapshotOf<Group, Image<R>>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Group>, StreamingError<Group>> {
-        let error = PeerError::Refused("snapshots are not sent yet".to_owned());
-        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+        let sent = tokio::select! {
+            biased;
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            sent = self.send(vote, snapshot) => sent,
+        };
+        // Also if this node cannot read: it goes on as the leader, and tries again.
+        sent.map_err(|failure| {
+            let to = &self.to.name;
+            debug!(to, %failure, "a snapshot was not sent");
+            StreamingError::Unreachable(Unreachable::new(&failure))
+        })
     }
 
     async fn transfer_leader(

@@ -68,6 +68,8 @@ impl Core {
         if let Some(closed) = self.open.write().take() {
             *self.durable.lock() = Some(closed.log.committed());
         }
+        // One that was interrupted.
+        swap::complete(&self.dir)?;
         self.open_database()
     }
 
@@ -97,12 +99,13 @@ impl Core {
     }
 
     /// Replaces everything by a snapshot that was received. Whoever uses the store waits meanwhile.
-    pub(super) fn replace(&self, received: &Received) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, mut received: Received) -> Result<(), StoreError> {
         let mut open = self.open.write();
         let vote = open.as_ref().and_then(|open| open.vote.as_ref());
         let vote = vote.and_then(|vote| vote.lock().vote());
         received.make_ready(vote.ok_or(StoreError::Closed)?)?;
         open.take();
+        *self.durable.lock() = None;
         swap::complete(&self.dir)?;
         *self.removed.lock() = RemovedLogs::default();
         *open = Some(self.opened()?);

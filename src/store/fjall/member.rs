@@ -8,6 +8,7 @@ use super::error::failed;
 use super::keyspaces::two_numbers;
 use super::open::LOG_DIR;
 use super::options::FjallOptions;
+use super::snapshot::{Received, SnapshotSource, SnapshotTarget};
 use super::{FjallStore, dir};
 use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
@@ -65,6 +66,10 @@ impl FjallStore {
 }
 
 impl Replica for FjallStore {
+    type Outgoing = SnapshotSource;
+    type Incoming = SnapshotTarget;
+    type Received = Received;
+
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
         let open = self.core.open()?;
         open.append_as(id, proposal.writes().to_vec())
@@ -158,6 +163,22 @@ impl Replica for FjallStore {
         }
         self.maintenance.applied(progress);
         Ok(())
+    }
+
+    fn excess_upto(&self, keep_bytes: u64) -> Result<u64, StoreError> {
+        Ok(self.core.open()?.log.excess_upto(keep_bytes))
+    }
+
+    fn snapshot(&self) -> Result<SnapshotSource, StoreError> {
+        self.snapshot_now()
+    }
+
+    fn receive_snapshot(&self) -> Result<SnapshotTarget, StoreError> {
+        self.begin_snapshot()
+    }
+
+    fn install_snapshot(&self, received: Received) -> Result<(), StoreError> {
+        self.install(received)
     }
 }
 

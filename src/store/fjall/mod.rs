@@ -32,7 +32,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{FjallOptions, MaintenanceOptions};
-pub use snapshot::{SnapshotSource, SnapshotTarget};
 pub use verify::StoppedStore;
 
 use ::fjall::AbstractTree;

@@ -48,6 +48,20 @@ impl Kept {
         self.bytes
     }
 
+    /// The index up to which entries must be purged so that at most these bytes stay.
+    pub(super) fn excess_upto(&self, keep_bytes: u64) -> u64 {
+        let mut left = self.bytes;
+        let mut upto = self.base.index;
+        for found in &self.entries {
+            if left <= keep_bytes {
+                break;
+            }
+            left -= found.end() - found.at;
+            upto = found.header.index;
+        }
+        upto
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

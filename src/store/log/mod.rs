@@ -213,6 +213,13 @@ impl Log {
         kept.map_or((0, 0), |kept| (kept.len(), kept.bytes()))
     }
 
+    /// The index up to which entries must be purged so that at most these bytes of them stay.
+    pub(super) fn excess_upto(&self, keep_bytes: u64) -> u64 {
+        let end = self.end.lock();
+        let kept = end.kept.as_ref();
+        kept.map_or(0, |kept| kept.excess_upto(keep_bytes))
+    }
+
     /// The index up to which nothing but chunks is needed of entries that are applied.
     pub(super) fn unneeded(&self) -> u64 {
         let end = self.end.lock();

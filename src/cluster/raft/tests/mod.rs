@@ -1,7 +1,9 @@
 //! Tests of members in one process, over real stores and a network of calls that can be cut.
 
 mod members;
+mod snapshots;
 mod storage;
+mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -102,23 +104,30 @@ struct Node {
     dir: PathBuf,
     name: &'static str,
     network: Arc<Network>,
+    keep_log_bytes: Option<u64>,
     running: Option<(Arc<Member>, Arc<FjallStore>)>,
 }
 
 impl Node {
     async fn start(dir: &Path, name: &'static str, network: &Arc<Network>) -> Node {
+        let mut node = Node::stopped(dir, name, network);
+        node.restart().await;
+        node
+    }
+
+    /// A node that is not started yet.
+    fn stopped(dir: &Path, name: &'static str, network: &Arc<Network>) -> Node {
         // Logs of a failed test tell what happened; RUST_LOG says how much.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
         drop(subscriber.with_test_writer().try_init());
-        let mut node = Node {
+        Node {
             dir: dir.join(name),
             name,
             network: network.clone(),
+            keep_log_bytes: None,
             running: None,
-        };
-        node.restart().await;
-        node
+        }
     }
 
     async fn restart(&mut self) {
@@ -136,6 +145,7 @@ impl Node {
             },
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(300),
+            keep_log_bytes: self.keep_log_bytes,
         };
         let member = Member::start(options, store.clone(), peers).await.unwrap();
         self.network.members.lock().insert(id, member.clone());

@@ -9,9 +9,8 @@ mod source; // reads a snapshot
 pub(super) mod swap; // the swap of directories
 mod target; // writes a received snapshot
 
-pub use source::SnapshotSource;
-pub(super) use target::Received;
-pub use target::SnapshotTarget;
+pub(super) use source::SnapshotSource;
+pub(super) use target::{Received, SnapshotTarget};
 
 use crate::store::keys::{self, KeyspaceName};
 

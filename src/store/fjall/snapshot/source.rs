@@ -14,11 +14,12 @@ use crate::store::fjall::FjallStore;
 use crate::store::fjall::error::{decode_address, failed};
 use crate::store::keys::{self, ChunkKey, KeyspaceName};
 use crate::store::writes::{Change, Write};
-use crate::store::{EntryId, Proposal, StoreError};
+use crate::store::{EntryId, OutgoingSnapshot, Proposal, StoreError};
 
 /// What a member's store held after an entry. While it exists no extent is used again, so it must not be kept for long.
 pub struct SnapshotSource {
     id: EntryId,
+    members: Option<Vec<u8>>,
     extents: Arc<Extents>,
     _held: Held,
     /// What is still to be read.
@@ -27,7 +28,7 @@ pub struct SnapshotSource {
 
 impl FjallStore {
     /// What this member's store holds now.
-    pub fn snapshot(&self) -> Result<SnapshotSource, StoreError> {
+    pub(in crate::store::fjall) fn snapshot_now(&self) -> Result<SnapshotSource, StoreError> {
         let open = self.core.open()?;
         let applied = open.changing();
         let held = open.extents.hold();
@@ -37,9 +38,12 @@ impl FjallStore {
             index: applied.index,
         };
         drop(applied);
+        let members = snapshot.get(&open.spaces.meta, keys::MEMBERS);
+        let members = members.map_err(failed("reading a snapshot"))?;
         let iters = KeyspaceName::ALL.map(|space| (space, snapshot.iter(open.spaces.of(space))));
         Ok(SnapshotSource {
             id,
+            members: members.map(|members| members.to_vec()),
             extents: open.extents.clone(),
             _held: held,
             left: iters.into(),
@@ -47,14 +51,17 @@ impl FjallStore {
     }
 }
 
-impl SnapshotSource {
-    /// The last entry that it has.
-    pub fn id(&self) -> EntryId {
+impl OutgoingSnapshot for SnapshotSource {
+    fn id(&self) -> EntryId {
         self.id
     }
 
-    /// Reads the next block; `None` at the end. A chunk that cannot be read is left out and logged.
-    pub fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
+    fn members(&self) -> Option<&[u8]> {
+        self.members.as_deref()
+    }
+
+    /// A chunk that cannot be read is left out and logged.
+    fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
         let mut writes = Vec::new();
         let mut chunks = Vec::new();
         let mut bytes = 0;
@@ -89,7 +96,9 @@ impl SnapshotSource {
         let is_end = writes.is_empty() && self.left.is_empty();
         Ok((!is_end).then(|| Proposal::from_writes(writes)))
     }
+}
 
+impl SnapshotSource {
     fn read_chunks(
         &self,
         chunks: &[(LogId, u64, ChunkAddress)],

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use crate::store::dir::{exists, sync_dir};
 use crate::store::error::{StoreError, io_error};
 use crate::store::fjall::manifest;
@@ -16,32 +18,55 @@ const REPLACED: &str = "replaced";
 const READY: &str = "ready";
 const DB_DIR: &str = "db";
 
-/// An empty directory for a snapshot.
-pub(super) fn begin(dir: &Path) -> Result<PathBuf, StoreError> {
-    give_up(dir)?;
-    let incoming = dir.join(INCOMING);
-    std::fs::create_dir(&incoming).map_err(|e| io_error("creating", &incoming, e))?;
-    sync_dir(dir)?;
-    Ok(incoming)
+/// The directory of a snapshot. It is removed when this is dropped, unless the snapshot counts by then.
+pub(super) struct Incoming {
+    path: PathBuf,
+    is_ready: bool,
 }
 
-/// Removes an unfinished snapshot.
-pub(super) fn give_up(dir: &Path) -> Result<(), StoreError> {
-    remove(&dir.join(INCOMING))
+impl Incoming {
+    /// An empty directory.
+    pub(super) fn begin(dir: &Path) -> Result<Incoming, StoreError> {
+        let path = dir.join(INCOMING);
+        remove(&path)?;
+        std::fs::create_dir(&path).map_err(|e| io_error("creating", &path, e))?;
+        sync_dir(dir)?;
+        Ok(Incoming {
+            path,
+            is_ready: false,
+        })
+    }
+
+    /// Its database.
+    pub(super) fn db(&self) -> PathBuf {
+        self.path.join(DB_DIR)
+    }
+
+    /// Its log, with the chunks.
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join(LOG_DIR)
+    }
+
+    /// Says that the snapshot is whole.
+    pub(super) fn make_ready(&mut self) -> Result<(), StoreError> {
+        sync_dir(&self.path)?;
+        // It may count even if this fails.
+        self.is_ready = true;
+        let ready = self.path.join(READY);
+        let created = File::create(&ready).and_then(|file| file.sync_all());
+        created.map_err(|e| io_error("creating", &ready, e))?;
+        sync_dir(&self.path)
+    }
 }
 
-/// The database in the directory of a snapshot.
-pub(super) fn db(incoming: &Path) -> PathBuf {
-    incoming.join(DB_DIR)
-}
-
-/// Says that a snapshot is whole.
-pub(super) fn make_ready(incoming: &Path) -> Result<(), StoreError> {
-    sync_dir(incoming)?;
-    let ready = incoming.join(READY);
-    let created = File::create(&ready).and_then(|file| file.sync_all());
-    created.map_err(|e| io_error("creating", &ready, e))?;
-    sync_dir(incoming)
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.is_ready
+            && let Err(failure) = remove(&self.path)
+        {
+            warn!(%failure, "cannot remove an unfinished snapshot; the next start does");
+        }
+    }
 }
 
 /// Completes the swap if a snapshot is ready, and removes what is left of an unfinished one. Called while nothing of the

@@ -1,10 +1,11 @@
 //! Writes a snapshot's blocks to a directory of its own.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use ::fjall::AbstractTree;
 
-use super::{is_common, swap};
+use super::is_common;
+use super::swap::Incoming;
 use crate::store::dir::sync_dir;
 use crate::store::error::StoreError;
 use crate::store::extents::Extents;
@@ -12,40 +13,45 @@ use crate::store::fjall::checkpoint_file;
 use crate::store::fjall::error::failed;
 use crate::store::fjall::format::FORMAT;
 use crate::store::fjall::keyspaces::{Keyspaces, two_numbers};
-use crate::store::fjall::open::LOG_DIR;
 use crate::store::fjall::options::FjallOptions;
 use crate::store::keys::{self, KeyspaceName};
 use crate::store::log::{Vote, VoteFile};
 use crate::store::writes::{Change, Write};
-use crate::store::{EntryId, Proposal};
+use crate::store::{EntryId, IncomingSnapshot, Proposal};
 
 /// A store that a snapshot fills. Only one exists at a time: the next one removes an unfinished one.
 pub struct SnapshotTarget {
-    /// The directory that it is in.
-    dir: PathBuf,
     options: FjallOptions,
     spaces: Keyspaces,
     extents: Extents,
+    /// The directory that it is in. Dropped last.
+    incoming: Incoming,
 }
 
 /// A snapshot that is whole and on disk, except for the vote.
-pub(in crate::store::fjall) struct Received {
-    dir: PathBuf,
+pub struct Received {
+    id: EntryId,
     seed: u64,
+    incoming: Incoming,
 }
 
 impl SnapshotTarget {
-    pub(super) fn new(dir: PathBuf, options: FjallOptions) -> Result<SnapshotTarget, StoreError> {
+    /// Begins one in this data directory.
+    pub(super) fn begin(dir: &Path, options: FjallOptions) -> Result<SnapshotTarget, StoreError> {
+        let incoming = Incoming::begin(dir)?;
         Ok(SnapshotTarget {
-            spaces: Keyspaces::open(&swap::db(&dir), &options)?,
-            extents: Extents::open(&dir.join(LOG_DIR), options.extent_bytes, 0)?,
-            dir,
+            spaces: Keyspaces::open(&incoming.db(), &options)?,
+            extents: Extents::open(&incoming.log(), options.extent_bytes, 0)?,
+            incoming,
             options,
         })
     }
+}
 
-    /// Writes the next block.
-    pub fn take(&mut self, block: &Proposal) -> Result<(), StoreError> {
+impl IncomingSnapshot for SnapshotTarget {
+    type Received = Received;
+
+    fn take(&mut self, block: &Proposal) -> Result<(), StoreError> {
         let spaces = &self.spaces;
         let mut writes = spaces.batch(block.writes().len());
         let mut writer = self.extents.writer();
@@ -77,8 +83,7 @@ impl SnapshotTarget {
         Ok(())
     }
 
-    /// Makes everything durable.
-    pub(in crate::store::fjall) fn finish(self, id: EntryId) -> Result<Received, StoreError> {
+    fn finish(self, id: EntryId) -> Result<Received, StoreError> {
         let spaces = &self.spaces;
         self.extents.writer().sync()?;
         let seed = rand::random::<u64>();
@@ -101,22 +106,26 @@ impl SnapshotTarget {
             flushed.map_err(failed("writing tables"))?;
         }
         spaces.sync_names()?;
-        sync_dir(&swap::db(&self.dir).join("keyspaces"))?;
-        sync_dir(&swap::db(&self.dir))?;
-        let log = self.dir.join(LOG_DIR);
+        let db = self.incoming.db();
+        sync_dir(&db.join("keyspaces"))?;
+        sync_dir(&db)?;
+        let log = self.incoming.log();
         checkpoint_file::write(&log, spaces, &spaces.db.snapshot(), id.index)?;
-        Ok(Received {
-            dir: self.dir,
-            seed,
-        })
+        let SnapshotTarget { incoming, .. } = self;
+        Ok(Received { id, seed, incoming })
     }
 }
 
 impl Received {
+    /// The last entry that it has.
+    pub(super) fn id(&self) -> EntryId {
+        self.id
+    }
+
     /// Makes it ready to take the place of the store's files, with this node's vote.
-    pub(in crate::store::fjall) fn make_ready(&self, vote: Vote) -> Result<(), StoreError> {
-        VoteFile::create(&self.dir.join(LOG_DIR), self.seed, vote)?;
-        swap::make_ready(&self.dir)
+    pub(in crate::store::fjall) fn make_ready(&mut self, vote: Vote) -> Result<(), StoreError> {
+        VoteFile::create(&self.incoming.log(), self.seed, vote)?;
+        self.incoming.make_ready()
     }
 }
 

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
-use crate::store::{EntryId, Proposal, Replica, SnapshotSource, Vote};
+use crate::store::{EntryId, IncomingSnapshot, OutgoingSnapshot, Proposal, Replica, Vote};
 
 const OTHER: LogId = LogId(257);
 /// Its chunks may not be swept yet.
@@ -69,7 +69,7 @@ fn contents(store: &FjallStore) -> impl PartialEq + std::fmt::Debug + use<> {
 }
 
 /// The blocks of a snapshot as another node receives them.
-fn blocks(source: &mut SnapshotSource) -> Vec<Proposal> {
+fn blocks(source: &mut impl OutgoingSnapshot) -> Vec<Proposal> {
     let mut blocks = Vec::new();
     while let Some(block) = source.next_block().unwrap() {
         let mut parts = crate::store::Parts::default();
@@ -126,11 +126,14 @@ fn a_member_receives_what_another_one_held_when_the_snapshot_was_taken() {
     let mut unfinished = store.receive_snapshot().unwrap();
     unfinished.take(&blocks[0]).unwrap();
     drop(unfinished);
+    assert!(!to.path().join("incoming").exists());
     let mut target = store.receive_snapshot().unwrap();
     for block in &blocks {
         target.take(block).unwrap();
     }
-    store.install_snapshot(target, taken).unwrap();
+    store
+        .install_snapshot(target.finish(taken).unwrap())
+        .unwrap();
     check_installed(&store, taken);
     assert_eq!(contents(&store), expected);
     let is_swept = || chunks(&store, REMOVED).is_empty();
@@ -167,7 +170,8 @@ fn a_snapshot_of_entries_that_are_there_only_applies_them() {
     for block in blocks(&mut snapshot) {
         target.take(&block).unwrap();
     }
-    store.install_snapshot(target, snapshot.id()).unwrap();
+    let received = target.finish(snapshot.id()).unwrap();
+    store.install_snapshot(received).unwrap();
     assert_eq!(contents(&store), contents(&source));
     assert_eq!(store.replica_state().unwrap().last, beyond);
 }
@@ -186,7 +190,7 @@ fn a_crash_in_the_swap_leaves_the_snapshot() {
     }
     store.core.close();
     drop(store);
-    let received = target.finish(snapshot.id()).unwrap();
+    let mut received = target.finish(snapshot.id()).unwrap();
     let copied = |steps: &[(&str, &str)]| {
         let copy = scratch();
         copy_dir(to.path(), copy.path());

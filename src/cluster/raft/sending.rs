@@ -1,0 +1,58 @@
+//! The snapshots that this node is sending: the log keeps what follows on them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::clock;
+
+/// How long a snapshot counts after it was sent: soon Raft knows that the member has it.
+const COUNTS_AFTER: Duration = Duration::from_secs(10);
+
+/// The snapshots that are being sent or were sent lately, by member.
+#[derive(Debug, Default)]
+pub(super) struct Sendings(Mutex<BTreeMap<u64, Sending>>);
+
+#[derive(Debug)]
+struct Sending {
+    /// The snapshot's last entry.
+    entry: u64,
+    ended: Option<Instant>,
+}
+
+impl Sendings {
+    /// A snapshot with this last entry is sent to a member until the result is dropped.
+    pub(super) fn begin(self: &Arc<Sendings>, to: u64, entry: u64) -> UnderWay {
+        let sending = Sending { entry, ended: None };
+        self.0.lock().insert(to, sending);
+        UnderWay {
+            sendings: Arc::clone(self),
+            to,
+        }
+    }
+
+    /// The last entries of the snapshots, by member.
+    pub(super) fn entries(&self) -> BTreeMap<u64, u64> {
+        let mut sendings = self.0.lock();
+        sendings.retain(|_, sending| sending.ended.is_none_or(|at| at.elapsed() < COUNTS_AFTER));
+        let entries = sendings.iter().map(|(to, sending)| (*to, sending.entry));
+        entries.collect()
+    }
+}
+
+/// A snapshot that is being sent.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    sendings: Arc<Sendings>,
+    to: u64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(sending) = self.sendings.0.lock().get_mut(&self.to) {
+            sending.ended = Some(clock::monotonic());
+        }
+    }
+}
