@@ -62,6 +62,7 @@ fn message(size: usize) -> Arc<Message> {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     })
 }
 

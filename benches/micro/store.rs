@@ -29,6 +29,7 @@ fn message() -> Message {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     }
 }
 

@@ -66,6 +66,7 @@ fn assemble(mut frames: Frames, origin: &Arc<Origin>) -> Vec<Message> {
                 delay_ms: None,
                 dead_lettered: false,
                 failures: 0,
+                handed_out: false,
             }),
             FrameKind::Heartbeat => {}
         }

@@ -84,6 +84,7 @@ async fn queue_with_messages(connection: &ConnectionState, count: usize) -> Arc<
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     });
     queue.publish(&vec![message; count]);
     queue

@@ -211,6 +211,7 @@ mod tests {
             delay_ms: None,
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         };
         let mut out = Writer::default();
         put_content(&mut out, frame_max, 3, &message, AddedHeaders::None);

@@ -93,6 +93,7 @@ mod tests {
             delay_ms: None,
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         })
     }
 

@@ -39,6 +39,7 @@ pub(super) fn new_message(
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     }
 }
 

@@ -75,6 +75,9 @@ pub struct Message {
     /// Number of failed deliveries in quorum queues (the consumer failed or rejected the message) before the
     /// message was dead-lettered to this queue.
     pub failures: u32,
+    /// A queue may have handed it out before the last start, so the next delivery is `redelivered`. Only in
+    /// memory: what a start finds in a queue may have been handed out anyway.
+    pub handed_out: bool,
 }
 
 impl Message {

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use leveret::wire::protocol::queue;
+use leveret::wire::protocol::{basic, queue};
 use leveret::wire::{AMQPClass, AMQPValue};
+use rustix::process::Signal;
 
+use crate::process::Process;
 use crate::support::reply_code::PRECONDITION_FAILED;
-use crate::support::{Peer, TestServer, eventually_eq, long, purge, text};
+use crate::support::{Client, Peer, TestServer, eventually_eq, long, purge, text};
 
 /// How late a message may come on a busy machine. Leveret promises 50 ms.
 const LATE: Duration = Duration::from_secs(5);
@@ -251,5 +253,55 @@ async fn delayed_messages_count_towards_the_length_limits_of_their_queue() {
         peer.declare_durable(1, limit, &arguments).await; // the broker has handled all publishes
         let counts = server.counts(limit).unwrap();
         assert_eq!((counts.ready, counts.delayed), (1, 1), "{limit}");
+    }
+}
+
+async fn until_confirmed(peer: &mut Peer, last: u64) {
+    loop {
+        let (_, confirm) = peer.method().await;
+        let AMQPClass::Basic(basic::AMQPMethod::Ack(ack)) = confirm else {
+            panic!("{confirm:?}");
+        };
+        if ack.delivery_tag == last {
+            return;
+        }
+    }
+}
+
+/// Messages become due all the time, so some were delivered before any batch had that they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delayed_message_that_was_delivered_before_a_kill_comes_again_as_redelivered() {
+    const COUNT: usize = 2_000;
+    const BEFORE: usize = COUNT / 2;
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Process::start_by(|command| command, dir.path());
+    let mut peer = Peer::connect(broker.address.parse().unwrap(), Client::default()).await;
+    peer.open(1).await;
+    peer.declare_durable(1, "q", &[]).await;
+    peer.confirm_select(1).await;
+    for n in 0..COUNT {
+        let delay_ms = 1_000 + i32::try_from(n / 2).unwrap();
+        peer.publish_to(1, "", "q", &delay(delay_ms), &n.to_string())
+            .await;
+    }
+    until_confirmed(&mut peer, COUNT as u64).await;
+    peer.consume(1, "q", "t").await;
+    let mut delivered = BTreeSet::new();
+    for _ in 0..BEFORE {
+        delivered.insert(peer.content().await.text());
+    }
+    broker.signal(Signal::KILL);
+    broker.ended();
+    let broker = Process::start_by(|command| command, dir.path());
+    let mut peer = Peer::connect(broker.address.parse().unwrap(), Client::default()).await;
+    peer.open(1).await;
+    peer.consume(1, "q", "t").await;
+    let mut all = BTreeSet::new();
+    for _ in 0..COUNT {
+        let content = peer.content().await;
+        let ((_, redelivered, _), body) = (content.delivery(), content.text());
+        let is_new = redelivered || !delivered.contains(&body);
+        assert!(is_new, "{body} comes again as a new message");
+        assert!(all.insert(body));
     }
 }

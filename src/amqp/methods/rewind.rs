@@ -171,6 +171,7 @@ fn reply(request: &RewindRequest, reply_to: &Name, rewound: Result<Rewound, Refu
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     }
 }
 

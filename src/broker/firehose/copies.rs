@@ -80,6 +80,7 @@ fn copy(
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     });
     publish(&queues, &copy)
 }

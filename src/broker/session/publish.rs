@@ -117,6 +117,7 @@ impl Session {
             body: Body::Whole(new.body),
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         };
         Ok(Checked {
             message: Arc::new(message),

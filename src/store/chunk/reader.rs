@@ -101,6 +101,7 @@ impl ChunkReader {
             delay_ms: head.delay_ms,
             dead_lettered: head.flags & DEAD_LETTERED != 0,
             failures: head.failures,
+            handed_out: false,
         };
         Ok(StoredMessage {
             offset,

@@ -27,6 +27,7 @@ fn message(body: &'static [u8]) -> Message {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     }
 }
 
@@ -152,6 +153,7 @@ fn any_message() -> impl Strategy<Value = Message> {
                     delay_ms,
                     dead_lettered: persistent,
                     failures: u32::from(priority) << 9,
+                    handed_out: false,
                 }
             },
         )

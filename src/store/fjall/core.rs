@@ -15,6 +15,7 @@ use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
 use super::reserve::Reserve;
+use super::seal_signal::SealSignal;
 use super::snapshot::{Received, swap};
 use super::{carry_over, manifest, rebuild};
 use crate::clock;
@@ -34,6 +35,8 @@ pub(super) struct Core {
     pub(super) options: FjallOptions,
     /// Whether the manifests are unchanged since they were last copied.
     manifests_copied: AtomicBool,
+    /// Wakes the thread that seals memtables and copies the manifests.
+    pub(super) seal_signal: SealSignal,
     open: RwLock<Option<OpenDatabase>>,
     /// After a failure, the last entry that was durable. What follows it in the log was never reported, and is written
     /// again.
@@ -51,6 +54,7 @@ impl Core {
             dir: dir.to_owned(),
             options,
             manifests_copied: AtomicBool::new(false),
+            seal_signal: SealSignal::new(),
             open: RwLock::default(),
             durable: Mutex::default(),
             removed: Mutex::default(),
@@ -185,15 +189,17 @@ impl Core {
     pub(super) fn seal_overgrown(&self) -> Result<(), StoreError> {
         let open = self.open()?;
         for keyspace in open.overgrown(&self.options) {
-            self.manifests_change();
+            // The thread that does this looks at it before it waits, so nothing wakes it.
+            self.manifests_copied.store(false, Ordering::Relaxed);
             keyspace.rotate_memtable().map_err(failed("flushing"))?;
         }
         Ok(())
     }
 
-    /// Marks the copy of the manifests as stale. Called before they change.
+    /// Marks the copy of the manifests as stale, and wakes the thread that copies them. Called before they change.
     pub(super) fn manifests_change(&self) {
         self.manifests_copied.store(false, Ordering::Relaxed);
+        self.seal_signal.wake();
     }
 
     /// Copies the manifests. A failure, such as a full disk, only means that less can be restored after

@@ -11,10 +11,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use tracing::debug;
 
 use super::core::Core;
+use super::seal_signal::Woken;
 use crate::store::StoreError;
 use crate::store::worker::Worker;
 
@@ -23,87 +23,43 @@ const FLUSH_LOOK: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
 pub(super) struct MemtableSealer {
-    shared: Arc<Shared>,
-    worker: Worker,
-}
-
-struct Shared {
     core: Arc<Core>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Asleep,
-    Wanted,
-    Working,
-    Stopping,
+    worker: Worker,
 }
 
 impl MemtableSealer {
     pub(super) fn start(core: Arc<Core>) -> Result<MemtableSealer, StoreError> {
-        let shared = Arc::new(Shared {
-            core,
-            state: Mutex::new(State::Wanted), // memtables read from journals may be too large already
-            changed: Condvar::new(),
-        });
         let worker = Worker::start("leveret-rotate", {
-            let shared = shared.clone();
-            move || shared.run()
+            let core = core.clone();
+            move || run(&core)
         })?;
-        Ok(MemtableSealer { shared, worker })
+        Ok(MemtableSealer { core, worker })
     }
 
     /// Wakes the thread. Called when a memtable exceeds its maximum.
     pub(super) fn wake(&self) {
-        let mut state = self.shared.state.lock();
-        match *state {
-            State::Asleep => {
-                *state = State::Wanted;
-                self.shared.changed.notify_all();
-            }
-            State::Working => *state = State::Wanted,
-            State::Wanted | State::Stopping => {}
-        }
+        self.core.seal_signal.wake();
     }
 
     /// Stops the thread and waits for its end.
     pub(super) fn stop(&self) {
-        *self.shared.state.lock() = State::Stopping;
-        self.shared.changed.notify_all();
+        self.core.seal_signal.stop();
         self.worker.join();
     }
 }
 
-impl Shared {
-    fn run(&self) {
-        loop {
-            let mut state = self.state.lock();
-            if *state == State::Working {
-                *state = State::Asleep;
-            }
-            while *state == State::Asleep {
-                if self.core.are_manifests_stale() {
-                    let wait = self.changed.wait_for(&mut state, FLUSH_LOOK);
-                    if wait.timed_out() && *state == State::Asleep {
-                        drop(state);
-                        self.core.copy_manifests();
-                        state = self.state.lock();
-                    }
-                } else {
-                    self.changed.wait(&mut state);
+fn run(core: &Core) {
+    loop {
+        let looks_again = || core.are_manifests_stale().then_some(FLUSH_LOOK);
+        match core.seal_signal.wait(looks_again) {
+            Woken::ToStop => return,
+            Woken::InTime => core.copy_manifests(),
+            Woken::ToWork => {
+                if let Err(failure) = core.seal_overgrown() {
+                    // The next commit reports the reason, and the committer writes unsynced batches again after a
+                    // reopen.
+                    debug!(%failure, "cannot seal a memtable");
                 }
-            }
-            if *state == State::Stopping {
-                return;
-            }
-            *state = State::Working;
-            drop(state);
-            if let Err(failure) = self.core.seal_overgrown() {
-                // The next commit reports the reason, and the committer writes unsynced batches again after a
-                // reopen.
-                debug!(%failure, "cannot seal a memtable");
             }
         }
     }

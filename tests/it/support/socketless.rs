@@ -77,6 +77,7 @@ pub(crate) fn message(queue: &str, body: impl Into<Bytes>) -> Message {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     }
 }
 

@@ -156,6 +156,7 @@ impl Channel {
             delay_ms: checked.delay_ms,
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         });
         let checked_message = CheckedMessage {
             reply_addresses: reply_addresses(&message.origin, &checked.further_keys),

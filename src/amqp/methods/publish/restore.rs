@@ -45,6 +45,7 @@ impl Channel {
             delay_ms: None,
             dead_lettered,
             failures: provenance.failures,
+            handed_out: false,
         };
         Ok(CheckedMessage {
             mandatory,

@@ -271,6 +271,7 @@ mod tests {
             delay_ms: None,
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         }
     }
 
@@ -373,6 +374,7 @@ mod tests {
         let claimed = Message {
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
             ..Message::clone(&known.message)
         };
         let letter =

@@ -22,6 +22,24 @@ pub(super) struct DelayedMessage {
     pub(super) in_place: bool,
 }
 
+/// How far the clocks of two nodes of a set may be apart, and one clock over a reboot.
+const CLOCKS_APART_MS: u64 = 1_000;
+
+/// What a start found: the messages below an offset, at a time.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Recovered {
+    pub(super) below: u64,
+    pub(super) at_ms: u64,
+}
+
+impl Recovered {
+    /// Whether the message may have been handed out before the start: it was due, and a crash forgets that it moved to
+    /// its lane if no batch had that yet.
+    pub(super) fn may_have_handed_out(self, due: Due) -> bool {
+        due.offset < self.below && due.at_ms <= self.at_ms.saturating_add(CLOCKS_APART_MS)
+    }
+}
+
 /// Bytes that a resident message counts for.
 pub(super) fn weight(message: &Message) -> u64 {
     message.size() as u64 + RESIDENT_OVERHEAD

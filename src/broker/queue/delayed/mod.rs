@@ -33,7 +33,7 @@ use super::budget::QUEUE_RESIDENT_BYTES_MAX;
 use super::durability::Durability;
 use super::offsets::Offsets;
 
-use message::{DelayedMessage, Due, due_ms, weight};
+use message::{DelayedMessage, Due, Recovered, due_ms, weight};
 use open_chunks::OpenChunks;
 use resident_chunks::ResidentChunks;
 
@@ -92,6 +92,7 @@ pub(super) struct Delayed {
     lost: RangeSet,
     /// A purge has left chunks below, which the next batch sweeps.
     purged_below: Option<u64>,
+    recovered: Recovered,
 }
 
 impl Delayed {
@@ -120,12 +121,23 @@ impl Delayed {
             is_scanning: false,
             lost: RangeSet::new(),
             purged_below: None,
+            recovered: Recovered::default(),
         }
     }
 
-    pub(super) fn recover(log: LogId, durability: Durability, state: LogState) -> Self {
+    /// The log as the disk has it at a start.
+    pub(super) fn recover(
+        log: LogId,
+        durability: Durability,
+        state: LogState,
+        now_ms: u64,
+    ) -> Self {
         let mut delayed = Delayed::new(log, durability);
         let record = state.record;
+        delayed.recovered = Recovered {
+            below: record.next,
+            at_ms: now_ms,
+        };
         delayed.next = record.next;
         delayed.stored = record.next;
         delayed.settled = state.settled;
@@ -169,6 +181,7 @@ impl Delayed {
             self.settle(due.offset, &message);
             taken.push(Arc::new(Message {
                 delay_ms: None,
+                handed_out: self.recovered.may_have_handed_out(due),
                 ..Message::clone(&message)
             }));
         }

@@ -139,7 +139,7 @@ impl Rig {
 
     fn restart(&mut self) {
         let (log, state) = self.store.logs().expect("memory store").remove(0);
-        self.delayed = Delayed::recover(log, Durability::Everything, state);
+        self.delayed = Delayed::recover(log, Durability::Everything, state, self.now_ms);
     }
 
     fn chunks(&self) -> usize {
@@ -363,7 +363,7 @@ fn a_restart_removes_the_chunks_of_transient_messages() {
         }
     }
     let (log, state) = rig.store.logs().expect("memory store").remove(0);
-    rig.delayed = Delayed::recover(log, Durability::Persistent, state);
+    rig.delayed = Delayed::recover(log, Durability::Persistent, state, rig.now_ms);
     assert_eq!((rig.delayed.len(), rig.chunks()), (1, 2));
     rig.store.sweep_settled().expect("memory store");
     assert_eq!(rig.chunks(), 1);

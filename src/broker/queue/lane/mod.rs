@@ -110,8 +110,8 @@ pub(super) struct Lane {
     offsets: Offsets,
     /// Parts of the log that may have chunks in which all messages are gone. The next batch tells the store.
     sweeps: Vec<Range<u64>>,
-    /// Rewound offsets: their messages were handed out before.
-    rewound: RangeSet,
+    /// Offsets of messages that may have been handed out before: rewound ones, and those that came in so.
+    handed_out: RangeSet,
     /// `None` in a queue that is not rewindable.
     history: Option<Box<History>>,
 }
@@ -146,7 +146,7 @@ impl Lane {
             is_loading: false,
             offsets: Offsets::new(log, durability != Durability::Nothing),
             sweeps: Vec::new(),
-            rewound: RangeSet::new(),
+            handed_out: RangeSet::new(),
             history: None,
         }
     }
@@ -197,9 +197,17 @@ impl Lane {
         self.ready > self.returned
     }
 
+    /// Whether the message at `offset` is from before the last restart.
+    pub(super) fn is_recovered(&self, offset: u64) -> bool {
+        offset < self.recovered_below
+    }
+
     /// Messages that are enqueued from now on belong to the next command.
     pub(super) fn end_command(&mut self) {
         self.new_from = self.next;
+        if !self.handed_out.is_empty() {
+            self.handed_out.remove_below(self.gone_floor());
+        }
     }
 
     /// Whether the current command enqueued the message at `offset`.
@@ -259,6 +267,9 @@ impl Lane {
             None => now_ms,
         };
         let persistent = self.durability.covers(message);
+        if message.handed_out {
+            self.handed_out.insert(offset);
+        }
         let fits = self.blocks.back().is_some_and(|block| {
             matches!(&block.chunk, ChunkState::Open(encoder) if encoder.has_room_for(message.size()))
         });
@@ -284,7 +295,7 @@ impl Lane {
                     .unwrap_or(u32::MAX),
                 turn: 0,
                 state: SlotState::Ready,
-                redelivered: false,
+                redelivered: message.handed_out,
                 persistent,
             });
         }

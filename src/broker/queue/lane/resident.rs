@@ -128,7 +128,7 @@ impl Lane {
                 self.failures.insert(stored.offset, failures);
             }
             block.touched |= turn.is_some();
-            let rewound = self.rewound.contains(stored.offset);
+            let handed_out = self.handed_out.contains(stored.offset);
             if !settled {
                 block.unsettled += 1;
                 self.resident_bytes += weight(&stored.message);
@@ -145,7 +145,7 @@ impl Lane {
                     false if self.resting.contains_key(&stored.offset) => SlotState::Resting,
                     false => SlotState::Ready,
                 },
-                redelivered: rewound || stored.offset < self.recovered_below,
+                redelivered: handed_out || self.is_recovered(stored.offset),
                 persistent: self.durability.covers(&stored.message),
                 message: (!settled).then_some(stored.message),
             });

@@ -72,7 +72,6 @@ impl Lane {
             dropped = Some(first..range.end);
         }
         if let Some(range) = dropped {
-            self.rewound.remove_below(self.gone_floor());
             self.sweep_gone(range);
         }
     }
@@ -93,7 +92,7 @@ impl Lane {
         let returned = history.rewound(from, &self.settled, scanned, self.next);
         for range in &ranges {
             self.settled.remove_range(range.clone());
-            self.rewound.insert_range(range.clone());
+            self.handed_out.insert_range(range.clone());
         }
         self.receives.rewound();
         self.offsets.rewound(first, returned.persistent);

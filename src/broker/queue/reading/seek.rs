@@ -61,6 +61,7 @@ mod tests {
             delay_ms: None,
             dead_lettered: false,
             failures: 0,
+            handed_out: false,
         };
         let store = MemoryStore::new();
         // 200 chunks of 500 messages; one message every 10 ms.

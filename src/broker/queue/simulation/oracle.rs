@@ -48,6 +48,8 @@ pub(super) struct Oracle {
     pub(super) ended: Vec<(usize, Lease)>,
     /// Messages that a queue has handed out since the last crash.
     pub(super) handed_out: BTreeSet<(usize, Number)>,
+    /// Messages that a queue has handed out before that.
+    pub(super) handed_out_before: BTreeSet<(usize, Number)>,
     /// Offsets below were handed out for the first time, by queue, lane, and whether by a receive: in which order a
     /// command serves consumers and receives, its effects do not tell.
     pub(super) first_below: BTreeMap<(usize, u8, bool), u64>,
@@ -68,6 +70,7 @@ impl Oracle {
             unanswered: BTreeMap::new(),
             ended: Vec::new(),
             handed_out: BTreeSet::new(),
+            handed_out_before: BTreeSet::new(),
             first_below: BTreeMap::new(),
             active: None,
             crashes: 0,
@@ -356,6 +359,10 @@ impl Oracle {
             ensure!(
                 is_first,
                 "m{number} was handed out before, and is told as new"
+            );
+            ensure!(
+                is_received || !self.handed_out_before.contains(&(queue, number)),
+                "m{number} was handed out before a crash, and is told as new"
             );
             ensure!(
                 lease.offset >= *below,

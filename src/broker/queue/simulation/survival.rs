@@ -56,7 +56,7 @@ impl Oracle {
         self.consumers.clear();
         self.unanswered.clear();
         self.ended.clear();
-        self.handed_out.clear();
+        self.handed_out_before.append(&mut self.handed_out);
         self.first_below.clear();
         self.active = None;
         self.crashes += 1;

@@ -114,7 +114,9 @@ impl Stream {
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                stream.delayed = Some(Delayed::recover(log, Durability::Everything, recovered));
+                // What readers get is never `redelivered`, so the time of the start does not matter.
+                let delayed = Delayed::recover(log, Durability::Everything, recovered, 0);
+                stream.delayed = Some(delayed);
             } else {
                 stream.next = recovered.record.next;
                 stream.durable = recovered.record.next;

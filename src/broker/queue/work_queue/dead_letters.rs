@@ -29,7 +29,7 @@ impl DeadLettering for WorkQueue {
                     break;
                 };
                 bytes += message.size();
-                let message = self.counting_failures(id, message.clone());
+                let message = self.as_dead(id, message.clone());
                 taken.push(Dead {
                     message,
                     reason,

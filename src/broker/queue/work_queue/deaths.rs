@@ -37,16 +37,23 @@ impl WorkQueue {
         }
     }
 
-    /// The message with the failures of its deliveries so far, those in this queue included.
-    pub(super) fn counting_failures(&self, id: MessageId, message: Arc<Message>) -> Arc<Message> {
+    /// The message as its dead letter goes on: with the failures of its deliveries so far, those in this queue included.
+    /// A message from before the start may have died then, and its dead letter may have been handed out, if no batch
+    /// had that yet.
+    pub(super) fn as_dead(&self, id: MessageId, message: Arc<Message>) -> Arc<Message> {
         let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
-        match lane.and_then(|(_, lane)| lane.failures(id.offset)) {
-            Some(failures) if failures != message.failures => Arc::new(Message {
-                failures,
-                ..Message::clone(&message)
-            }),
-            _ => message,
+        let failures = lane.and_then(|(_, lane)| lane.failures(id.offset));
+        let failures = failures.unwrap_or(message.failures);
+        let recovered = lane.is_some_and(|(_, lane)| lane.is_recovered(id.offset));
+        let handed_out = message.handed_out || recovered;
+        if (failures, handed_out) == (message.failures, message.handed_out) {
+            return message;
         }
+        Arc::new(Message {
+            failures,
+            handed_out,
+            ..Message::clone(&message)
+        })
     }
 
     /// Drops expired messages from the head only, as RabbitMQ does: that of the queue, or of each level of a quorum

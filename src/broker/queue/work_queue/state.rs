@@ -102,7 +102,9 @@ impl WorkQueue {
         };
         for (log, recovered) in recovered {
             if log.is_delayed() {
-                state.delayed = Some(Box::new(Delayed::recover(log, durability, recovered)));
+                state.delayed = Some(Box::new(Delayed::recover(
+                    log, durability, recovered, now_ms,
+                )));
             } else {
                 let lane = Lane::recover(log, durability, recovered);
                 for (offset, until_ms) in lane.rests() {

@@ -170,5 +170,6 @@ fn message() -> Arc<Message> {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     })
 }

@@ -37,6 +37,7 @@ fn append_to(log: LogId, first: u64) -> Batch {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     };
     chunk.push(1, &message);
     let record = LogRecord {

@@ -41,6 +41,18 @@ pub(super) fn built(image: &Path) -> Expected {
     expected
 }
 
+#[test]
+fn a_checkpoint_refreshes_the_copy_of_the_manifests() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    let copied = |what: &str| eventually(what, || !store.core.are_manifests_stale());
+    copied("the copy of a new database");
+    // By now the thread that copies them waits without a time.
+    store.commit(&batch(1, append(LOG, 0, chunk_of(0, 2, 300))));
+    store.core.checkpoint(|| false).unwrap();
+    copied("the copy after a checkpoint");
+}
+
 pub(super) fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -93,6 +93,7 @@ fn chunk_of(seed: u64, count: u32, len: usize) -> Bytes {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     };
     (0..count).for_each(|_| encoder.push(1, &message));
     encoder.finish()

@@ -79,6 +79,7 @@ fn message(body: &[u8], filter: Option<&str>) -> Arc<Message> {
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     })
 }
 

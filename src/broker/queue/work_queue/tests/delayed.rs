@@ -2,7 +2,7 @@
 
 use crate::broker::queue::budget::QUEUE_RESIDENT_BYTES_MIN;
 
-use super::rig::{Rig, with};
+use super::rig::{Rig, long, text, with};
 
 #[test]
 fn delayed_messages_become_ready_at_their_times_and_in_that_order() {
@@ -50,4 +50,46 @@ fn delayed_messages_survive_a_restart_and_cost_little_memory() {
     assert_eq!(order.len(), 5_000);
     assert!(order.is_sorted());
     assert_eq!(rig.state.counts().delayed, 0);
+}
+
+#[test]
+fn what_was_due_before_a_crash_counts_as_delivered_and_what_was_not_does_not() {
+    let mut rig = Rig::new(&[]);
+    let delayed = |text, delay_ms| with(text, |m| m.delay_ms = Some(delay_ms));
+    rig.publish(&[delayed("due", 100), delayed("later", 5_000)]);
+    rig.commit();
+    rig.tick(1_100);
+    let (.., redelivered) = rig.get().expect("it is due");
+    assert!(!redelivered);
+    // No batch has that it moved to its lane.
+    rig.restart();
+    rig.publish(&[delayed("new", 100)]);
+    rig.tick(9_999);
+    rig.evict(0); // the flag outlives the slot
+    let all = std::iter::from_fn(|| rig.get());
+    let all: Vec<_> = all
+        .map(|(_, body, redelivered)| (body, redelivered))
+        .collect();
+    let all: Vec<_> = all.iter().map(|(body, flag)| (&body[..], *flag)).collect();
+    assert_eq!(
+        all,
+        [(&b"due"[..], true), (b"new", false), (b"later", false)]
+    );
+}
+
+#[test]
+fn the_dead_letter_of_a_message_from_before_a_crash_may_have_been_delivered() {
+    let mut rig = Rig::new(&[
+        ("x-dead-letter-exchange", text("")),
+        ("x-message-ttl", long(100)),
+    ]);
+    rig.publish(&[with("old", |_| {})]);
+    rig.commit();
+    rig.restart();
+    rig.publish(&[with("new", |_| {})]);
+    rig.holds_letters = true;
+    rig.tick(9_999);
+    let dead = rig.state.take_letters(10, 1_000);
+    let flags: Vec<_> = dead.iter().map(|dead| dead.message.handed_out).collect();
+    assert_eq!(flags, [true, false]);
 }

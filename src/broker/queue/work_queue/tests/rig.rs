@@ -320,6 +320,7 @@ pub(in crate::broker::queue) fn with(
         delay_ms: None,
         dead_lettered: false,
         failures: 0,
+        handed_out: false,
     };
     change(&mut message);
     Arc::new(message)
