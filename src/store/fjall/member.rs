@@ -1,6 +1,5 @@
 //! The store of a member of a set: a data directory enters a set, and the set's replication drives its log.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,7 +10,6 @@ use super::open::LOG_DIR;
 use super::options::FjallOptions;
 use super::snapshot::{Received, SnapshotSource, SnapshotTarget};
 use super::{FjallStore, dir};
-use crate::model::LogId;
 use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
 
@@ -53,14 +51,11 @@ impl FjallStore {
         open.checkpoint_whole()
     }
 
-    /// The changes of a batch, as the set is asked to make them. `removals` are the logs whose removal is proposed and may
-    /// not be applied yet. Only an applied removal is the store's own: one that is proposed may never come true.
-    pub fn propose(&self, batch: &Batch, removals: &mut HashSet<LogId>) -> Proposal {
-        let removed = self.core.removed.lock();
-        removals.retain(|log| !removed.dead.contains(log));
-        let is_dead = |log: &LogId| removed.dead.contains(log) || removals.contains(log);
-        let (proposal, removed_logs) = Proposal::of(batch, is_dead);
-        removals.extend(removed_logs);
+    /// The changes of a batch, as the set is asked to make them.
+    pub fn propose(&self, batch: &Batch) -> Proposal {
+        let mut removed = self.core.removed.lock();
+        let (proposal, removed_logs) = Proposal::of(batch, &removed.dead);
+        removed.dead.extend(removed_logs);
         proposal
     }
 
@@ -192,24 +187,28 @@ impl Replica for FjallStore {
 fn enter_set(dir: &Path, options: FjallOptions) -> Result<(), StoreError> {
     let core = Core::new(dir, options)?;
     core.end()?;
-    let (seed, vote) = {
+    {
         let open = core.open()?;
-        let mut writes = open.spaces.batch(1);
-        writes.insert(&open.spaces.meta, keys::BASE, two_numbers(0, 0));
-        writes.commit().map_err(failed("writing"))?;
+        // A crash before the identity was written may have left the rest.
+        if open.vote.is_none() {
+            let term = match open.log.last() {
+                0 => 0, // nothing was ever written
+                _ => open.log.term(),
+            };
+            let vote = Vote {
+                term,
+                ..Vote::default()
+            };
+            let seed = open.spaces.log_seed()?.unwrap_or(0);
+            // A database with a base needs a vote.
+            VoteFile::create(&dir.join(LOG_DIR), seed, vote)?;
+            let mut writes = open.spaces.batch(1);
+            writes.insert(&open.spaces.meta, keys::BASE, two_numbers(0, 0));
+            writes.commit().map_err(failed("writing"))?;
+        }
         open.checkpoint_whole()?;
-        let term = match open.log.last() {
-            0 => 0, // nothing was ever written
-            _ => open.log.term(),
-        };
-        let vote = Vote {
-            term,
-            ..Vote::default()
-        };
-        (open.spaces.log_seed()?.unwrap_or(0), vote)
-    };
+    }
     core.close();
-    VoteFile::create(&dir.join(LOG_DIR), seed, vote)?;
     let node = rand::random::<u64>().max(1);
     Identity { node, set: None }.write(dir)
 }

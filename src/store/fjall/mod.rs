@@ -75,7 +75,15 @@ impl FjallStore {
                 dir: dir.to_owned(),
             });
         }
-        FjallStore::open_locked(dir, options, lock).map_err(|error| error.advised(dir))
+        let store = FjallStore::open_locked(dir, options, lock);
+        let store = store.map_err(|error| error.advised(dir))?;
+        // It has entered a set, but for its identity.
+        if store.core.open()?.vote.is_some() {
+            return Err(StoreError::InSet {
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(store)
     }
 
     fn open_locked(
@@ -136,10 +144,7 @@ impl Drop for FjallStore {
 impl Journal for FjallStore {
     fn append(&self, batch: &Batch) -> Result<(), StoreError> {
         let open = self.core.open()?;
-        let plan = {
-            let removed = self.core.removed.lock();
-            KeyWrites::new(batch, |log| removed.dead.contains(log))
-        };
+        let plan = KeyWrites::new(batch, &self.core.removed.lock().dead);
         let removed_logs = plan.removed_logs.clone();
         let writes = plan.into_writes();
         if writes.is_empty() {

@@ -442,9 +442,7 @@ pub(super) fn find_log(
     limit: Option<u64>,
 ) -> Result<LogStart, StoreError> {
     match spaces.base()? {
-        Some(base) => {
-            LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?, limit)
-        }
+        Some(base) => LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?),
         None => {
             let mut durable = 0;
             for space in KeyspaceName::ALL {

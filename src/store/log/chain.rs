@@ -40,16 +40,17 @@ pub(super) struct Chain<'a> {
     pub(super) committed: u64,
     /// The greatest index in each extent that the walk has passed.
     pub(super) last_in: BTreeMap<u32, u64>,
+    /// The first entries of the extents.
+    pub(super) heads: Vec<Found>,
 }
 
 impl<'a> Chain<'a> {
-    /// Walks over all entries, up to `limit`. `synced` is what the file says.
+    /// Walks over all entries. `synced` is what the file says.
     pub(super) fn find(
         extents: &Extents,
         seed: u64,
         known: &'a Known,
         synced: EntryId,
-        limit: u64,
     ) -> Result<Chain<'a>, StoreError> {
         let mut chain = Chain {
             seed,
@@ -61,32 +62,29 @@ impl<'a> Chain<'a> {
             end: None,
             committed: 0,
             last_in: BTreeMap::new(),
+            heads: Vec::new(),
         };
         let heads = chain.open(extents)?;
         for (at, head) in heads.iter().enumerate() {
             if chain.has_begun && head.id() <= chain.kept.last() {
                 continue; // from an earlier use of the extent
             }
-            let end = chain.walk(*head)?;
-            let next = heads.get(at + 1..).and_then(|later| {
-                let mut later = later.iter();
-                later.find(|later| later.id() > chain.kept.last())
-            });
+            let Some(first) = chain.first_of(*head)? else {
+                continue;
+            };
+            let end = chain.walk(first)?;
+            let later = heads.get(at + 1..).unwrap_or_default();
+            let next = later.iter().find(|it| it.id() > chain.kept.last());
             if next.is_none_or(|next| !chain.fits(next)) {
                 chain.look_behind(head.extent, end, next)?;
-            }
-            let is_unfinished = |next: &Found| {
-                !chain.fits(next) && !chain.knows(next) && next.header.index > known.applied + 1
-            };
-            if next.is_some_and(is_unfinished) {
-                break;
             }
         }
         if !chain.has_begun {
             let base = known.entries.iter().max_by_key(|id| id.index);
             chain.kept = Kept::after(base.copied().unwrap_or_default(), None);
         }
-        chain.finish(synced, limit);
+        chain.heads = heads;
+        chain.finish(synced);
         Ok(chain)
     }
 
@@ -95,17 +93,48 @@ impl<'a> Chain<'a> {
         let mut heads = Vec::new();
         for number in extents.found_log() {
             let file = ExtentFile::open(extents, number)?;
-            let first = file.read(0, PAGE)?;
-            let found = file.found_at(0, self.seed)?;
-            let is_unused = first.starts_with(SPARE_MARK) || first.iter().all(|byte| *byte == 0);
-            match found {
-                None if !is_unused => heads.extend(file.copied_at(0, file.len, self.seed)?),
-                found => heads.extend(found),
-            }
+            heads.extend(self.head_of(&file)?);
             self.files.insert(number, file);
         }
         heads.sort_unstable_by_key(Found::id);
         Ok(heads)
+    }
+
+    /// The first entry of an extent, by its head or by the copy of it. If neither is whole: the first entry that is, so
+    /// that what stands behind a damaged one is found.
+    fn head_of(&self, file: &ExtentFile) -> Result<Option<Found>, StoreError> {
+        if let Some(found) = file.found_at(0, self.seed)? {
+            return Ok(Some(found));
+        }
+        let first = file.read(0, PAGE)?;
+        if first.starts_with(SPARE_MARK) {
+            return Ok(None);
+        }
+        let whole = file.entries_from(0, 1, self.seed)?.into_iter().next();
+        if whole.is_none() && first.iter().all(|byte| *byte == 0) {
+            return Ok(None); // nothing was written
+        }
+        let end = whole.map_or(file.len, |whole| whole.at);
+        Ok(file.copied_at(0, end, self.seed)?.or(whole))
+    }
+
+    /// Where the walk goes on in an extent with this head: at the head, or at a later entry that replaces what is missing
+    /// before it. `None` if the extent holds only entries that follow on an unfinished one.
+    fn first_of(&self, head: Found) -> Result<Option<Found>, StoreError> {
+        if self.has_begun && self.fits(&head) {
+            return Ok(Some(head));
+        }
+        let Some(file) = self.files.get(&head.extent).filter(|_| self.has_begun) else {
+            return Ok(Some(head).filter(|head| self.is_needed(head)));
+        };
+        let entries = file.entries_from(head.at, 1, self.seed)?;
+        let fitting = entries.into_iter().find(|it| self.continues(it));
+        Ok(fitting.or(Some(head).filter(|head| self.is_needed(head))))
+    }
+
+    /// Whether the walk goes on at this entry, which does not fit: the database holds what is missing, or that is damaged.
+    fn is_needed(&self, head: &Found) -> bool {
+        head.header.index <= self.known.applied + 1 || self.knows(head)
     }
 
     /// Takes the entries of an extent from this one on. Returns the position behind the last one.
@@ -137,6 +166,11 @@ impl<'a> Chain<'a> {
                 .kept
                 .sum_at(before)
                 .is_none_or(|sum| sum == found.header.previous)
+    }
+
+    /// Whether this entry of another place was written later, and fits.
+    fn continues(&self, found: &Found) -> bool {
+        found.id() > self.kept.last() && self.fits(found)
     }
 
     /// Whether this later entry, which does not fit, knows that one before it was on disk that is missing.
@@ -208,6 +242,8 @@ impl<'a> Chain<'a> {
             if !is_needed {
                 return Ok(()); // the last entry was never finished
             }
+            // What follows on what is whole has replaced what is not.
+            let fitting = later.iter().find(|found| self.fits(found)).copied();
             let end = later.first().map_or(file.len, |found| found.at);
             let copied = file
                 .copied_at(at, end, self.seed)?
@@ -216,7 +252,7 @@ impl<'a> Chain<'a> {
                 let (entry, file) = (found.header.index, file.path.display());
                 warn!(entry, %file, "a head is damaged; its copy is whole");
             }
-            let Some(found) = copied.or(later.first().copied()) else {
+            let Some(found) = copied.or(fitting).or(later.first().copied()) else {
                 return Ok(());
             };
             at = self.walk(found)?;
@@ -228,8 +264,8 @@ impl<'a> Chain<'a> {
         self.damages.push(damage);
     }
 
-    /// Compares the end with what the file `synced` says, and cuts off what is behind `limit`.
-    fn finish(&mut self, synced: EntryId, limit: u64) {
+    /// Compares the end with what the file `synced` says.
+    fn finish(&mut self, synced: EntryId) {
         let last = self.kept.last();
         if last >= synced || (synced.term == 0 && last.index >= synced.index) {
             let mut kept = self.kept.iter();
@@ -241,10 +277,6 @@ impl<'a> Chain<'a> {
             let from = (last.index + 1).min(synced.index);
             self.damaged(from.max(self.known.applied + 1)..synced.index + 1, None);
         }
-        if let Some(first) = self.kept.get(limit.saturating_add(1)) {
-            self.end = Some((first.extent, first.at));
-        }
-        self.kept.truncate(limit);
         self.committed = self.committed.min(self.kept.last().index);
     }
 }

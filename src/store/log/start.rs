@@ -39,7 +39,7 @@ pub(in crate::store) struct LogStart {
     committed: u64,
     /// The last entry of each extent that the scan has passed.
     last_in: BTreeMap<u32, u64>,
-    /// The first entries of the extents, outside a set.
+    /// The first entries of the extents.
     heads: Vec<Found>,
 }
 
@@ -75,15 +75,15 @@ impl LogStart {
         Ok(start)
     }
 
-    /// As [`LogStart::find`], for the log of a member of a set.
+    /// As [`LogStart::find`], for the log of a member of a set. It takes all entries: what the set does not need it
+    /// replaces. An end before them would let the next entry overwrite some that the file `synced` knows.
     pub(in crate::store) fn find_kept(
         extents: &Arc<Extents>,
         seed: u64,
         known: &Known,
-        limit: Option<u64>,
     ) -> Result<LogStart, StoreError> {
         let synced = SyncedFile::new(extents.dir(), SYNCED, seed).read();
-        let chain = Chain::find(extents, seed, known, synced, limit.unwrap_or(u64::MAX))?;
+        let chain = Chain::find(extents, seed, known, synced)?;
         let mut start = LogStart {
             extents: Arc::clone(extents),
             seed,
@@ -96,7 +96,7 @@ impl LogStart {
             term: 0,
             committed: chain.committed,
             last_in: chain.last_in,
-            heads: Vec::new(),
+            heads: chain.heads,
         };
         start.cut_torn()?;
         if let Some(kept) = &mut start.kept {
@@ -175,8 +175,15 @@ impl LogStart {
                 self.write_again(found)?;
             }
         }
-        for head in self.heads.iter().filter(|it| it.header.index > self.last) {
-            self.forget(head.extent)?;
+        for head in &self.heads {
+            // In a set, smaller ones are replaced, and lead to those that have replaced them.
+            let is_behind = match &self.kept {
+                Some(kept) => head.id() > kept.last(),
+                None => head.header.index > self.last,
+            };
+            if is_behind && !self.is_needed(head.extent) {
+                self.forget(head.extent)?;
+            }
         }
         let active = match self.end {
             Some((number, at)) => {
@@ -195,8 +202,12 @@ impl LogStart {
             }
             None => None,
         };
+        let mut synced = SyncedFile::new(self.extents.dir(), SYNCED, self.seed);
+        if let Some(kept) = &self.kept {
+            synced.record(kept.last()); // a power loss may have taken an earlier position
+        }
         Ok(Log {
-            synced: Mutex::new(SyncedFile::new(self.extents.dir(), SYNCED, self.seed)),
+            synced: Mutex::new(synced),
             majority: Mutex::new(SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)),
             extents: self.extents,
             seed: self.seed,
@@ -213,6 +224,12 @@ impl LogStart {
                 head: Vec::new(),
             }),
         })
+    }
+
+    /// Whether an extent holds entries that a member keeps, or the end of the log.
+    fn is_needed(&self, extent: u32) -> bool {
+        let mut kept = self.kept.iter().flat_map(Kept::iter);
+        self.end.is_some_and(|(end, _)| end == extent) || kept.any(|found| found.extent == extent)
     }
 
     fn write_again(&self, found: &Found) -> Result<(), StoreError> {

@@ -19,7 +19,7 @@ fn definition(store: &FjallStore, value: u8) -> Proposal {
     }]
     .into_iter()
     .collect();
-    store.propose(&batch, &mut HashSet::new())
+    store.propose(&batch)
 }
 
 fn read(store: &FjallStore) -> Vec<(EntryId, Proposal)> {
@@ -216,17 +216,37 @@ fn parts_are_joined_in_order() {
 }
 
 #[test]
-fn a_removal_that_is_proposed_and_never_applied_is_forgotten_with_its_leadership() {
+fn a_crash_on_the_way_into_a_set_is_made_good() {
     let dir = scratch();
+    let alone = FjallStore::open(dir.path(), small()).unwrap();
+    alone.commit(&batch(1, append(LOG, 0, chunk_of(1, 1, 300))));
+    drop(alone);
     let store = member(dir.path());
-    let put = batch(1, append(LOG, 0, chunk_of(0, 1, 10)));
-    let mut removals = HashSet::new();
-    assert!(!store.propose(&put, &mut removals).is_empty());
-    let removal = batch(0, vec![Op::RemoveLog { log: LOG }]);
-    assert!(!store.propose(&removal, &mut removals).is_empty());
-    let dropped = store.propose(&put, &mut removals);
-    assert!(dropped.is_empty(), "nothing is written to a removed log");
-    // The entry was cut off with its leadership, and the log lives.
-    let kept = store.propose(&put, &mut HashSet::new());
-    assert!(!kept.is_empty());
+    let vote = store.replica_state().unwrap().vote;
+    assert!(vote.term > 0);
+    drop(store);
+    // The identity is written last. Without it no broker may run alone on what has entered.
+    fs::remove_file(dir.path().join("node")).unwrap();
+    assert!(matches!(
+        FjallStore::open(dir.path(), small()),
+        Err(StoreError::InSet { .. })
+    ));
+    let store = member(dir.path());
+    assert_eq!(store.replica_state().unwrap().vote, vote);
+    let next = store.replica_state().unwrap().last.index + 1;
+    store
+        .append_entry(id(vote.term + 1, next), &definition(&store, 1))
+        .unwrap();
+}
+
+#[test]
+fn a_vote_without_a_base_is_replaced_on_the_way_into_a_set() {
+    let dir = scratch();
+    drop(FjallStore::open(dir.path(), small()).unwrap());
+    fs::write(dir.path().join("log/vote"), b"of an earlier attempt").unwrap();
+    drop(FjallStore::open(dir.path(), small()).unwrap());
+    assert_eq!(
+        member(dir.path()).replica_state().unwrap().vote,
+        Vote::default()
+    );
 }

@@ -4,6 +4,7 @@
 mod damage;
 mod extents;
 mod member;
+mod member_simulation;
 mod model;
 mod opening;
 mod simulation;
@@ -11,7 +12,7 @@ mod snapshot;
 mod sweep;
 mod verify;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;

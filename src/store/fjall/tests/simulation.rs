@@ -26,7 +26,7 @@ struct Queues {
 }
 
 /// Files and their contents.
-type Image = BTreeMap<std::path::PathBuf, Vec<u8>>;
+pub(super) type Image = BTreeMap<std::path::PathBuf, Vec<u8>>;
 
 struct World {
     rng: StdRng,
@@ -44,13 +44,23 @@ struct World {
     old_db: Option<tempfile::TempDir>,
 }
 
+/// The seeds of a test: `LEVERET_SEEDS` may be a number of seeds, or a range such as `21..22`.
+pub(super) fn seeds(default: u64) -> Range<u64> {
+    let Ok(given) = std::env::var("LEVERET_SEEDS") else {
+        return 0..default;
+    };
+    let (first, end) = given.split_once("..").unwrap_or(("0", &given));
+    first.parse().unwrap()..end.parse().unwrap()
+}
+
 /// Names the seed if the test fails.
-struct Named(u64);
+pub(super) struct Named(pub(super) u64);
 
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("failed with seed {}", self.0);
+            let (seed, next) = (self.0, self.0 + 1);
+            eprintln!("failed with seed {seed}; only this one: LEVERET_SEEDS={seed}..{next}");
         }
     }
 }
@@ -62,12 +72,34 @@ fn options() -> FjallOptions {
     }
 }
 
-fn log_image(dir: &Path) -> Image {
+pub(super) fn log_image(dir: &Path) -> Image {
     let files = fs::read_dir(dir.join("log")).unwrap();
     let paths = files.map(|file| file.unwrap().path());
     paths
         .map(|path| (path.file_name().unwrap().into(), fs::read(&path).unwrap()))
         .collect()
+}
+
+/// Takes pages, and parts of pages, back to what they were.
+pub(super) fn tear(rng: &mut StdRng, now: &mut [u8], before: &[u8]) {
+    const SECTOR: usize = 512;
+    const PAGE: usize = 4096;
+    let share = [0.0, 0.1, 0.5, 1.0][rng.random_range(0..4)];
+    for (page, at) in now.chunks_mut(PAGE).zip((0..).step_by(PAGE)) {
+        if !rng.random_bool(share) {
+            continue;
+        }
+        let is_torn = rng.random_bool(0.2);
+        for (sector, at) in page.chunks_mut(SECTOR).zip((at..).step_by(SECTOR)) {
+            if is_torn && rng.random() {
+                continue;
+            }
+            match before.get(at..at + sector.len()) {
+                Some(before) => sector.copy_from_slice(before),
+                None => sector.fill(0),
+            }
+        }
+    }
 }
 
 impl World {
@@ -209,7 +241,7 @@ impl World {
             let is_log = name.extension().is_some_and(|it| it == "log") || name.ends_with("synced");
             if is_log {
                 let before = self.synced.get(&name).cloned().unwrap_or_default();
-                self.tear(&mut now, &before);
+                tear(&mut self.rng, &mut now, &before);
                 fs::write(image.path().join("log").join(name), now).unwrap();
             }
         }
@@ -221,28 +253,6 @@ impl World {
         }
         self.dir = image;
         self.start();
-    }
-
-    /// Takes pages, and parts of pages, back to what they were.
-    fn tear(&mut self, now: &mut [u8], before: &[u8]) {
-        const SECTOR: usize = 512;
-        const PAGE: usize = 4096;
-        let share = [0.0, 0.1, 0.5, 1.0][self.rng.random_range(0..4)];
-        for (page, at) in now.chunks_mut(PAGE).zip((0..).step_by(PAGE)) {
-            if !self.rng.random_bool(share) {
-                continue;
-            }
-            let is_torn = self.rng.random_bool(0.2);
-            for (sector, at) in page.chunks_mut(SECTOR).zip((at..).step_by(SECTOR)) {
-                if is_torn && self.rng.random() {
-                    continue;
-                }
-                match before.get(at..at + sector.len()) {
-                    Some(before) => sector.copy_from_slice(before),
-                    None => sector.fill(0),
-                }
-            }
-        }
     }
 
     fn start(&mut self) {
@@ -354,7 +364,7 @@ impl World {
 
 #[test]
 fn nothing_reported_is_lost_whatever_happens_to_the_process_or_the_power() {
-    for seed in 0..SEEDS {
+    for seed in seeds(SEEDS) {
         let _named = Named(seed);
         let mut world = World::new(seed);
         for _ in 0..STEPS {
