@@ -250,3 +250,27 @@ fn a_vote_without_a_base_is_replaced_on_the_way_into_a_set() {
         Vote::default()
     );
 }
+
+#[test]
+fn a_damaged_first_entry_of_the_last_extent_does_not_hide_those_behind_it() {
+    let dir = scratch();
+    let store = member(dir.path());
+    for index in 1..=60 {
+        let proposal = definition(&store, 1);
+        store.append_entry(id(1, index), &proposal).unwrap();
+        store.sync_log().unwrap();
+    }
+    store.core.close(); // as a kill does
+    drop(store);
+    let path = dir.path().join("log/1.log");
+    assert!(!dir.path().join("log/2.log").exists());
+    // A power loss may have taken the file `synced`.
+    fs::remove_file(dir.path().join("log/synced")).unwrap();
+    for byte in [0, 7] {
+        let mut hurt = fs::read(&path).unwrap();
+        hurt[..4096].fill(byte);
+        fs::write(&path, &hurt).unwrap();
+        let refused = FjallStore::open_member(dir.path(), small());
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{byte}");
+    }
+}

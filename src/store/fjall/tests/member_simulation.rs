@@ -10,7 +10,7 @@ use crate::store::replica_model::{Entries, ReplicaModel};
 use crate::store::writes::Change;
 use crate::store::{EntryId, Proposal, Replica, Vote};
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 200;
 const STEPS: usize = 80;
 /// The definition that tells the last applied entry.
 const LAST: &[u8] = b"last";
