@@ -73,11 +73,7 @@ pub(super) fn begin(dir: &Path, db_dir: &Path, options: &FjallOptions) -> Result
         spaces.note_applied(&mut writes, space, 0);
     }
     writes.commit().map_err(failed("writing the format"))?;
-    for keyspace in spaces.all() {
-        keyspace
-            .rotate_memtable_and_wait()
-            .map_err(failed("writing tables"))?;
-    }
+    spaces.flush()?;
     sync_dir(&db_dir.join("keyspaces"))?;
     let (extents, log) = (dir.join(EXTENTS_DIR), dir.join(LOG_DIR));
     if is_new {
@@ -145,10 +141,7 @@ pub(super) fn finish(open: &OpenDatabase) -> Result<(), StoreError> {
     writes.remove(meta, keys::CARRY);
     writes.commit().map_err(failed("carrying over"))?;
     if chunks > 0 {
-        open.checkpoint(|| {
-            std::thread::yield_now();
-            false
-        })?;
+        open.checkpoint(|| false)?;
         info!(chunks, "carried the data directory over");
     }
     Ok(())

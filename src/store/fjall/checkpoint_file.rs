@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::error::failed;
 use super::keyspaces::Keyspaces;
+use super::options::FjallOptions;
 use crate::store::dir::sync_dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 use crate::store::keys::{self, KeyspaceName};
@@ -112,7 +113,11 @@ pub(super) fn peek(log_dir: &Path) -> Option<Checkpoint> {
 }
 
 /// Writes the checkpoint's records to a new database.
-pub(super) fn restore(log_dir: &Path, spaces: &Keyspaces) -> Result<(), StoreError> {
+pub(super) fn restore(
+    log_dir: &Path,
+    spaces: &Keyspaces,
+    options: &FjallOptions,
+) -> Result<(), StoreError> {
     let reading_failed = |e| io_error("reading", &path(log_dir), e);
     let mut reading = Reading::open(log_dir).map_err(reading_failed)?;
     let mut writes = spaces.batch(1024);
@@ -124,6 +129,7 @@ pub(super) fn restore(log_dir: &Path, spaces: &Keyspaces) -> Result<(), StoreErr
             writes.commit().map_err(failed("restoring"))?;
             writes = spaces.batch(1024);
             gathered = 0;
+            spaces.flush_overgrown(options)?;
         }
     }
     for space in KeyspaceName::ALL {

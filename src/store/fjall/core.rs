@@ -4,13 +4,12 @@ use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tracing::warn;
 
-use super::error::failed;
+use super::error::{OpenFailure, failed, has_panicked};
 use super::open::{LOG_DIR, OpenDatabase};
 use super::options::FjallOptions;
 use super::removed_logs::RemovedLogs;
@@ -19,15 +18,12 @@ use super::seal_signal::SealSignal;
 use super::snapshot::{Received, swap};
 use super::{carry_over, manifest, rebuild};
 use crate::clock;
-use crate::store::error::{Advice, is_lost};
 use crate::store::{StoreError, dir};
 
 /// A spare extent is made ready only while the disk has room for this many.
 const ROOMY_EXTENTS: u64 = 16;
 /// How long the last checkpoint may take. Without it the next start reads more of the log.
 const END_PATIENCE: Duration = Duration::from_secs(5);
-/// Interval of the checks whether memtables have become tables.
-const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
 /// The state that the store shares with its background threads.
 pub(super) struct Core {
@@ -125,23 +121,27 @@ impl Core {
     fn opened(&self) -> Result<OpenDatabase, StoreError> {
         let db_dir = self.db_dir();
         let mut opened = self.try_to_open(&db_dir);
-        // A start writes what it applies, and a full disk has no room for that but the reserve.
-        if opened.as_ref().is_err_and(is_disk_full) && self.reserve.spend() {
+        // A start writes what it applies, and a full disk has no room for that but the reserve. The database may not say that
+        // it was the disk.
+        let may_be_full =
+            |failure: &OpenFailure| failure.is_damage() || is_disk_full(failure.error());
+        if opened.as_ref().is_err_and(may_be_full) && self.reserve.spend() {
             opened = self.try_to_open(&db_dir);
         }
-        let open = match opened {
+        if let Err(failure) = &opened
+            && failure.is_damage()
             // Once only: a disk that keeps failing must not fill up with databases that are kept aside.
-            Err(reason) if is_damage(&reason) && !self.rebuilt.swap(true, Ordering::Relaxed) => {
-                rebuild::rebuild(&self.dir, &db_dir, &self.options, reason)?;
-                self.try_to_open(&db_dir)?
-            }
-            opened => opened?,
-        };
+            && !self.rebuilt.swap(true, Ordering::Relaxed)
+            && rebuild::rebuild(&self.dir, &db_dir, &self.options, failure.error())?
+        {
+            opened = self.try_to_open(&db_dir);
+        }
+        let open = opened.map_err(OpenFailure::into_error)?;
         self.copy_manifests_now();
         Ok(open)
     }
 
-    fn try_to_open(&self, db_dir: &Path) -> Result<OpenDatabase, StoreError> {
+    fn try_to_open(&self, db_dir: &Path) -> Result<OpenDatabase, OpenFailure> {
         manifest::check(&self.dir, db_dir)?;
         if !dir::exists(&self.dir.join(LOG_DIR))? {
             carry_over::begin(&self.dir, db_dir, &self.options)?;
@@ -151,12 +151,7 @@ impl Core {
         // The database may panic on malformed bytes.
         let (dir, options) = (&self.dir, &self.options);
         let open = catch_unwind(|| OpenDatabase::new(dir, db_dir, options, limit));
-        let open = open.unwrap_or_else(|_| {
-            Err(StoreError::Database {
-                doing: "opening the database",
-                reason: "it has panicked".to_owned(),
-            })
-        })?;
+        let open = open.unwrap_or_else(|_| Err(has_panicked().into()))?;
         carry_over::finish(&open)?;
         Ok(open)
     }
@@ -178,10 +173,7 @@ impl Core {
         }
         drop(open);
         let deadline = clock::monotonic() + END_PATIENCE;
-        self.checkpoint(|| {
-            thread::sleep(FLUSH_LOOK);
-            clock::monotonic() > deadline
-        })?;
+        self.checkpoint(|| clock::monotonic() > deadline)?;
         Ok(())
     }
 
@@ -244,21 +236,6 @@ impl Core {
 
 fn is_disk_full(error: &StoreError) -> bool {
     matches!(error, StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
-}
-
-/// Whether the database is damaged, so that building it anew helps. Damage to the log is another matter.
-pub(super) fn is_damage(error: &StoreError) -> bool {
-    match error {
-        StoreError::Database { .. } | StoreError::Corrupt(_) | StoreError::Unreadable { .. } => {
-            true
-        }
-        StoreError::Damaged { advice, .. } => *advice == Advice::Restore,
-        StoreError::Io { source, .. } => is_lost(source),
-        StoreError::InUse { .. }
-        | StoreError::NewerFormat { .. }
-        | StoreError::InSet { .. }
-        | StoreError::Closed => false,
-    }
 }
 
 /// Keeps the database open while it is in use.

@@ -1,16 +1,26 @@
 //! The keyspaces of the database: how they open, and what they know of the log.
 
+use std::io::ErrorKind;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use ::fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
+use ::fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch,
+    PersistMode,
+};
 
 use super::error::{decode_address, failed};
 use super::options::{FjallOptions, MIB, places_keyspace, small_keyspace};
 use crate::model::LogId;
-use crate::store::dir::sync_dir;
+use crate::store::dir::{free_bytes, sync_dir};
+use crate::store::error::io_error;
 use crate::store::extents::ChunkAddress;
 use crate::store::keys::{self, ChunkKey, KeyspaceName};
 use crate::store::{EntryId, StoreError};
+
+/// Interval of the checks whether memtables have become tables.
+const FLUSH_LOOK: Duration = Duration::from_millis(1);
 
 /// The keyspaces of the database.
 pub(super) struct Keyspaces {
@@ -124,6 +134,60 @@ impl Keyspaces {
             sync_dir(keyspace.path())?;
         }
         Ok(())
+    }
+
+    /// Seals all memtables and waits until they have become tables.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        for keyspace in self.all() {
+            keyspace.rotate_memtable().map_err(failed("flushing"))?;
+        }
+        self.wait_for_flush(|| false).map(drop)
+    }
+
+    /// Waits until the sealed memtables have become tables. Gives up when `stop` holds; false then. Fails if the database
+    /// could not write a table: it writes none any more.
+    pub(super) fn wait_for_flush(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
+        while self.is_flushing() {
+            if stop() {
+                return Ok(false);
+            }
+            self.check_flushes()?;
+            thread::sleep(FLUSH_LOOK);
+        }
+        Ok(true)
+    }
+
+    /// Seals the memtables that exceed their maximum, and waits until they have become tables.
+    pub(super) fn flush_overgrown(&self, options: &FjallOptions) -> Result<(), StoreError> {
+        let mut any = false;
+        for (space, max) in options.memtable_limits() {
+            let keyspace = self.of(space);
+            if keyspace.tree.active_memtable().size() > max {
+                keyspace.rotate_memtable().map_err(failed("flushing"))?;
+                any = true;
+            }
+        }
+        if any {
+            self.wait_for_flush(|| false)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if the database has failed to write. It tells so only to the next one who writes.
+    fn check_flushes(&self) -> Result<(), StoreError> {
+        let Err(error) = self.db.persist(PersistMode::Buffer) else {
+            return Ok(());
+        };
+        let path = self.meta.path();
+        let is_full = free_bytes(path).is_some_and(|free| free < self.db.write_buffer_size());
+        match is_full {
+            true => Err(io_error(
+                "writing tables in",
+                path,
+                ErrorKind::StorageFull.into(),
+            )),
+            false => Err(failed("writing tables")(error)),
+        }
     }
 
     /// Whether sealed memtables wait to become tables.

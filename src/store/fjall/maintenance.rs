@@ -32,8 +32,6 @@ const SPARE_LOOK: Duration = Duration::from_millis(100);
 const SPARE_GROWTH_MAX: u64 = 2 * 1024 * 1024;
 /// Pause between the writes that make an extent ready.
 const SPARE_PAUSE: Duration = Duration::from_millis(4);
-/// Interval of the checks whether memtables have become tables.
-const FLUSH_LOOK: Duration = Duration::from_millis(5);
 /// A log that has grown by this many times the bytes of a checkpoint does not wait for the time between checkpoints.
 const CHECKPOINT_FACTOR: u64 = 4;
 /// How long a flush may take before the thread postpones its work.
@@ -476,7 +474,7 @@ impl Shared {
         let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
         let done = self
             .core
-            .checkpoint(|| self.rest(FLUSH_LOOK, |_| false) || clock::monotonic() > deadline);
+            .checkpoint(|| self.work.lock().stopping || clock::monotonic() > deadline);
         if matches!(done, Ok(true)) {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tracing::info;
 
 use super::changes::Changes;
-use super::error::failed;
+use super::error::{OpenFailure, failed};
 use super::keyspaces::{Keyspaces, two_numbers};
 use super::options::FjallOptions;
 use super::{checkpoint_file, format, kept, set_log};
@@ -25,7 +25,7 @@ use crate::model::LogId;
 use crate::store::error::{Advice, OnDamage};
 use crate::store::extents::{ChunkAddress, Extents};
 use crate::store::keys::KeyspaceName;
-use crate::store::log::{self, Entry, EntryId, EntryWrite, Log, LogStart, VoteFile};
+use crate::store::log::{self, Damage, Entry, EntryId, EntryWrite, Log, LogStart, VoteFile};
 use crate::store::writes::Write;
 use crate::store::{StoreError, keys};
 
@@ -108,7 +108,7 @@ impl OpenDatabase {
         db_dir: &Path,
         options: &FjallOptions,
         limit: Option<u64>,
-    ) -> Result<OpenDatabase, StoreError> {
+    ) -> Result<OpenDatabase, OpenFailure> {
         let spaces = Keyspaces::open(db_dir, options)?;
         let marker = spaces.meta.get(keys::FORMAT);
         format::check(
@@ -118,80 +118,49 @@ impl OpenDatabase {
         let seed = spaces.log_seed()?.ok_or_else(|| {
             StoreError::Corrupt("the database has lost its log's seed".to_owned())
         })?;
+        let log_dir = dir.join(LOG_DIR);
+        let is_member = spaces.base()?.is_some();
+        let vote = is_member.then(|| VoteFile::open(&log_dir, seed));
+        let vote = vote.transpose().map_err(OpenFailure::Elsewhere)?;
         let used = spaces.extents_used()?;
-        let extents = Extents::open(&dir.join(LOG_DIR), options.extent_bytes, used)?;
-        let extents = Arc::new(extents);
+        let extents = Extents::open(&log_dir, options.extent_bytes, used);
+        let extents = Arc::new(extents.map_err(OpenFailure::Elsewhere)?);
         let have = KeyspaceName::ALL.map(|space| spaces.applied(space));
         let [msgs, state, meta] = have;
         let have = [msgs?, state?, meta?];
         let least = have.into_iter().min().unwrap_or(0);
         let most = have.into_iter().max().unwrap_or(0);
         let mut start = find_log(&spaces, &extents, seed, least, limit)?;
-        let is_member = spaces.base()?.is_some();
         let mut hurt = start.damages().to_vec();
         let mut upto = u64::MAX;
         if is_member {
             hurt.extend(set_log::reconcile(&mut start, &spaces, least, most)?);
             upto = start.majority().max(most);
         }
-        if let Some(damage) = hurt.first() {
-            // A member gets what it lacks from the others.
-            if is_member || options.on_damage == OnDamage::Refuse {
-                return Err(StoreError::Damaged {
-                    what: damage.to_string(),
-                    advice: Advice::Recover,
-                });
-            }
-            log::keep_aside(&hurt, &kept::directory(dir))?;
-            for damage in &hurt {
-                kept::note(dir, &damage.to_string())?;
-            }
-        }
-        let mut replayed = Progress::default();
+        go_on_behind(&hurt, dir, is_member, options.on_damage).map_err(OpenFailure::Elsewhere)?;
         let mut applied = Applied {
             index: most,
             term: is_member.then_some(spaces.term()?.map_or(0, |(term, _)| term)),
             extents: used,
         };
-        let mut entries = 0_u64;
-        let mut unapplied = VecDeque::new();
-        let mut group = Group::default();
-        for entry in start.entries() {
-            let entry = entry?;
-            if entry.index > upto {
-                unapplied.push_back(entry);
-                continue;
-            }
-            entries += 1;
-            // Each entry up to `most` is lacked by keyspaces of its own.
-            let ends_group = entry.index <= most || group.writes >= APPLIED_WRITES;
-            group.push(entry);
-            if ends_group {
-                group.replay(&spaces, &extents, have, &mut applied, &mut replayed)?;
-            }
-        }
-        group.replay(&spaces, &extents, have, &mut applied, &mut replayed)?;
-        if entries > 0 {
-            info!(
-                entries,
-                bytes = replayed.bytes,
-                "applied the end of the log"
-            );
-        }
+        let mut replay = Replay {
+            spaces: &spaces,
+            extents: &extents,
+            have,
+            applied: &mut applied,
+            progress: Progress::default(),
+        };
+        let unapplied = replay.all(&start, upto)?;
+        let mut replayed = replay.progress;
         // The extents are counted from here on, without what the entries have removed.
         replayed.released.clear();
         replayed.removed_logs.clear(); // the tombstones tell
-        let log = start.open()?;
-        let vote = match is_member {
-            true => Some(Mutex::new(VoteFile::open(&dir.join(LOG_DIR), seed)?)),
-            false => None,
-        };
+        let log = start.open().map_err(OpenFailure::Elsewhere)?;
         if is_member {
             complete(&log, &extents, &unapplied, &mut applied);
         } else {
             applied.index = applied.index.max(log.last());
         }
-        let log_dir = dir.join(LOG_DIR);
         let file = checkpoint_file::peek(&log_dir);
         // After damage a new file follows, so that a verification does not ask for the lost entries again.
         let is_current = hurt.is_empty() && file.is_some_and(|file| file.index == least);
@@ -210,7 +179,7 @@ impl OpenDatabase {
             extents,
             log,
             unapplied: Mutex::new(unapplied),
-            vote,
+            vote: vote.map(Mutex::new),
             applied: Mutex::new(applied),
             checkpointed: AtomicU64::new(least),
         };
@@ -351,11 +320,7 @@ impl OpenDatabase {
     /// Makes a checkpoint with a checkpoint file, so that a database that is built anew knows what no entry says.
     pub(super) fn checkpoint_whole(&self) -> Result<(), StoreError> {
         self.since_file.store(u64::MAX / 2, Ordering::Relaxed);
-        let wait = || {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            false
-        };
-        self.checkpoint(wait).map(drop)
+        self.checkpoint(|| false).map(drop)
     }
 
     fn finish_checkpoint(
@@ -364,10 +329,8 @@ impl OpenDatabase {
         snapshot: Option<Snapshot>,
         stop: impl Fn() -> bool,
     ) -> Result<bool, StoreError> {
-        while self.spaces.is_flushing() {
-            if stop() {
-                return Ok(false);
-            }
+        if !self.spaces.wait_for_flush(stop)? {
+            return Ok(false);
         }
         self.spaces.sync_names()?;
         if let Some(snapshot) = snapshot {
@@ -408,18 +371,14 @@ impl OpenDatabase {
 
     /// The keyspaces whose active memtable exceeds its maximum and can be sealed.
     pub(super) fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
-        let state = options.state_memtable_bytes;
-        [
-            (&self.spaces.msgs, options.msgs_memtable_bytes),
-            (&self.spaces.state, state),
-            (&self.spaces.meta, state),
-        ]
-        .into_iter()
-        .filter(|(keyspace, max)| {
-            keyspace.tree.active_memtable().size() > *max
-                && keyspace.sealed_memtable_count() < SEALED_MEMTABLES_MAX
-        })
-        .map(|(keyspace, _)| keyspace)
+        let limits = options.memtable_limits().into_iter();
+        let limits = limits.map(|(space, max)| (self.spaces.of(space), max));
+        limits
+            .filter(|(keyspace, max)| {
+                keyspace.tree.active_memtable().size() > *max
+                    && keyspace.sealed_memtable_count() < SEALED_MEMTABLES_MAX
+            })
+            .map(|(keyspace, _)| keyspace)
     }
 }
 
@@ -440,9 +399,12 @@ pub(super) fn find_log(
     seed: u64,
     from: u64,
     limit: Option<u64>,
-) -> Result<LogStart, StoreError> {
-    match spaces.base()? {
-        Some(base) => LogStart::find_kept(extents, seed, &set_log::known(spaces, base, from)?),
+) -> Result<LogStart, OpenFailure> {
+    let found = match spaces.base()? {
+        Some(base) => {
+            let known = set_log::known(spaces, base, from)?;
+            LogStart::find_kept(extents, seed, &known)
+        }
         None => {
             let mut durable = 0;
             for space in KeyspaceName::ALL {
@@ -450,39 +412,91 @@ pub(super) fn find_log(
             }
             LogStart::find(extents, seed, from, durable, limit)
         }
-    }
+    };
+    found.map_err(OpenFailure::Elsewhere)
 }
 
-/// Entries that a start applies in one write.
-#[derive(Default)]
-struct Group {
-    entries: Vec<Entry>,
-    /// Number of their writes.
-    writes: usize,
+/// Keeps the bytes of damaged entries aside and reports them, or refuses to start.
+fn go_on_behind(
+    hurt: &[Damage],
+    dir: &Path,
+    is_member: bool,
+    on_damage: OnDamage,
+) -> Result<(), StoreError> {
+    // A member gets what it lacks from the others.
+    if let Some(damage) = hurt.first()
+        && (is_member || on_damage == OnDamage::Refuse)
+    {
+        return Err(StoreError::Damaged {
+            what: damage.to_string(),
+            advice: Advice::Recover,
+        });
+    }
+    log::keep_aside(hurt, &kept::directory(dir))?;
+    hurt.iter()
+        .try_for_each(|damage| kept::note(dir, &damage.to_string()))
 }
 
-impl Group {
-    fn push(&mut self, entry: Entry) {
-        self.writes += entry.writes.len();
-        self.entries.push(entry);
+/// Applies the end of the log at a start, many entries in one write.
+struct Replay<'a> {
+    spaces: &'a Keyspaces,
+    extents: &'a Extents,
+    /// The last entry that each keyspace has.
+    have: [u64; KeyspaceName::ALL.len()],
+    applied: &'a mut Applied,
+    progress: Progress,
+}
+
+impl Replay<'_> {
+    /// Applies the entries up to `upto`. Returns the others.
+    fn all(&mut self, start: &LogStart, upto: u64) -> Result<VecDeque<Entry>, OpenFailure> {
+        let most = self.applied.index;
+        let mut count = 0_u64;
+        let mut unapplied = VecDeque::new();
+        let mut group = Vec::new();
+        let mut writes = 0;
+        for entry in start.entries() {
+            let entry = entry.map_err(OpenFailure::Elsewhere)?;
+            if entry.index > upto {
+                unapplied.push_back(entry);
+                continue;
+            }
+            count += 1;
+            // Each entry up to `most` is lacked by keyspaces of its own.
+            let ends_group = entry.index <= most || writes >= APPLIED_WRITES;
+            writes += entry.writes.len();
+            group.push(entry);
+            if ends_group {
+                self.group(&std::mem::take(&mut group))?;
+                writes = 0;
+            }
+        }
+        self.group(&group)?;
+        if count > 0 {
+            info!(
+                entries = count,
+                bytes = self.progress.bytes,
+                "applied the end of the log"
+            );
+        }
+        Ok(unapplied)
     }
 
-    /// Applies the entries to the keyspaces that have less than the first one, and forgets them.
-    fn replay(
-        &mut self,
-        spaces: &Keyspaces,
-        extents: &Extents,
-        have: [u64; KeyspaceName::ALL.len()],
-        applied: &mut Applied,
-        progress: &mut Progress,
-    ) -> Result<(), StoreError> {
-        let group = std::mem::take(self);
-        let first = group.entries.first().map_or(0, |entry| entry.index);
+    /// Applies entries to the keyspaces that have less than the first one.
+    fn group(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        let first = entries.first().map_or(0, |entry| entry.index);
         let lacks = |space: KeyspaceName| {
-            let have = have.get(usize::from(space.code()));
+            let have = self.have.get(usize::from(space.code()));
             have.is_some_and(|have| *have < first)
         };
-        apply(spaces, extents, &group.entries, lacks, applied, progress)
+        apply(
+            self.spaces,
+            self.extents,
+            entries,
+            lacks,
+            self.applied,
+            &mut self.progress,
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use ::fjall::KeyspaceCreateOptions;
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 
 use crate::store::OnDamage;
+use crate::store::keys::KeyspaceName;
 
 /// Sizes of the database.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,17 @@ impl Default for FjallOptions {
             cached_files: 768,
             maintenance: MaintenanceOptions::default(),
         }
+    }
+}
+
+impl FjallOptions {
+    /// The size of each memtable from which it becomes a table.
+    pub(super) fn memtable_limits(&self) -> [(KeyspaceName, u64); KeyspaceName::ALL.len()] {
+        [
+            (KeyspaceName::Msgs, self.msgs_memtable_bytes),
+            (KeyspaceName::State, self.state_memtable_bytes),
+            (KeyspaceName::Meta, self.state_memtable_bytes),
+        ]
     }
 }
 

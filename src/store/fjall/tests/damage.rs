@@ -269,6 +269,46 @@ fn a_young_database_is_built_anew_from_the_log() {
 }
 
 #[test]
+fn a_database_stays_in_its_place_when_the_damage_is_elsewhere() {
+    let member = scratch();
+    drop(FjallStore::open_member(member.path(), small()).unwrap());
+    fs::remove_file(member.path().join("log/vote")).unwrap();
+    let alone = scratch();
+    let store = FjallStore::open(alone.path(), small()).unwrap();
+    store.commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 10))));
+    drop(store);
+    let extent = alone.path().join("log/0.log");
+    fs::remove_file(&extent).unwrap();
+    std::os::unix::fs::symlink("nowhere", &extent).unwrap();
+    for _ in 0..2 {
+        let refused = FjallStore::open_member(member.path(), small()).map(drop);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("it must not vote"), "{refused}");
+        let refused = FjallStore::open(alone.path(), small()).map(drop);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("0.log"), "{refused}");
+        for dir in [&member, &alone] {
+            assert!(!dir.path().join("damaged").exists());
+        }
+    }
+}
+
+#[test]
+fn few_damaged_databases_are_kept() {
+    let dir = scratch();
+    drop(FjallStore::open(dir.path(), small()).unwrap());
+    for _ in 0..5 {
+        for path in files(&dir.path().join("db/keyspaces/1/tables")) {
+            fs::write(path, b"no table").unwrap();
+        }
+        drop(FjallStore::open(dir.path(), small()).unwrap());
+    }
+    let kept = fs::read_dir(dir.path().join("damaged")).unwrap();
+    let kept = kept.filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(kept.count(), 3);
+}
+
+#[test]
 fn recovery_goes_on_behind_damage_and_keeps_it() {
     let image = scratch();
     let expected = built(image.path());

@@ -3,6 +3,7 @@
 
 mod damage;
 mod extents;
+mod flushing;
 mod member;
 mod member_simulation;
 mod model;

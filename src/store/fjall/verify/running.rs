@@ -10,6 +10,7 @@ use super::verifier::{Stop, Verifier};
 use crate::store::StoreError;
 use crate::store::extents::Extents;
 use crate::store::fjall::core::Core;
+use crate::store::fjall::error::OpenFailure;
 use crate::store::fjall::open::{LOG_DIR, find_log};
 use crate::store::fjall::{checkpoint_file, manifest};
 use crate::store::log::{HeadFlaw, LogStart, head_flaws};
@@ -108,7 +109,8 @@ impl Core {
         };
         let log_dir = self.dir.join(LOG_DIR);
         let extents = Arc::new(Extents::open(&log_dir, self.options.extent_bytes, used)?);
-        let start = find_log(&self.open()?.spaces, &extents, seed, from, Some(upto))?;
+        let start = find_log(&self.open()?.spaces, &extents, seed, from, Some(upto));
+        let start = start.map_err(OpenFailure::into_error)?;
         let flaws = head_flaws(&start, |_, bytes| {
             verifier.found.entries += 1;
             verifier.passed(bytes)

@@ -14,8 +14,7 @@ use tempfile::TempDir;
 use crate::store::dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 use crate::store::extents::Extents;
-use crate::store::fjall::core::is_damage;
-use crate::store::fjall::error::failed;
+use crate::store::fjall::error::{OpenFailure, failed, has_panicked};
 use crate::store::fjall::format::{self, FORMAT};
 use crate::store::fjall::keyspaces::Keyspaces;
 use crate::store::fjall::open::{Applied, LOG_DIR, Progress, apply, find_log};
@@ -72,15 +71,15 @@ pub(super) fn cast(dir: &Path) -> Result<Cast, StoreError> {
         .tempdir()
         .map_err(|e| io_error("creating a directory in", &std::env::temp_dir(), e))?;
     fill(&dir, shadow.path()).map_err(|e| io_error("filling", shadow.path(), e))?;
-    let opened = match open(&dir, shadow.path()) {
-        Err(reason) if is_damage(&reason) => {
-            let db = shadow.path().join(DB_DIR);
-            rebuild::rebuild(shadow.path(), &db, &FjallOptions::default(), reason)?;
-            open(&dir, shadow.path())?
-        }
-        opened => opened?,
-    };
-    Ok(match opened {
+    let mut opened = open(&dir, shadow.path());
+    let (db, options) = (shadow.path().join(DB_DIR), FjallOptions::default());
+    if let Err(failure) = &opened
+        && failure.is_damage()
+        && rebuild::rebuild(shadow.path(), &db, &options, failure.error())?
+    {
+        opened = open(&dir, shadow.path());
+    }
+    Ok(match opened.map_err(OpenFailure::into_error)? {
         Opened::Whole(parts) => Cast::Open(Box::new(Shadow {
             parts: *parts,
             _dir: shadow,
@@ -91,17 +90,12 @@ pub(super) fn cast(dir: &Path) -> Result<Cast, StoreError> {
     })
 }
 
-fn open(dir: &Path, shadow: &Path) -> Result<Opened, StoreError> {
+fn open(dir: &Path, shadow: &Path) -> Result<Opened, OpenFailure> {
     // The database may panic on malformed bytes.
-    catch_unwind(|| try_to_open(dir, shadow)).unwrap_or_else(|_| {
-        Err(StoreError::Database {
-            doing: "opening the database",
-            reason: "it has panicked".to_owned(),
-        })
-    })
+    catch_unwind(|| try_to_open(dir, shadow)).unwrap_or_else(|_| Err(has_panicked().into()))
 }
 
-fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, StoreError> {
+fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, OpenFailure> {
     let db = shadow.join(DB_DIR);
     let options = FjallOptions::default();
     manifest::check(shadow, &db)?;
@@ -132,7 +126,8 @@ fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, StoreError> {
         .log_seed()?
         .ok_or_else(|| StoreError::Corrupt("the database has lost its log's seed".to_owned()))?;
     let used = spaces.extents_used()?;
-    let extents = Arc::new(Extents::open(&log_dir, options.extent_bytes, used)?);
+    let extents = Extents::open(&log_dir, options.extent_bytes, used);
+    let extents = Arc::new(extents.map_err(OpenFailure::Elsewhere)?);
     let (start, least) = replay(&spaces, &extents, seed, used)?;
     Ok(Opened::Whole(Box::new(Parts {
         spaces,
@@ -148,7 +143,7 @@ fn replay(
     extents: &Arc<Extents>,
     seed: u64,
     used: u32,
-) -> Result<(LogStart, u64), StoreError> {
+) -> Result<(LogStart, u64), OpenFailure> {
     let [msgs, state, meta] = KeyspaceName::ALL.map(|space| spaces.applied(space));
     let have = [msgs?, state?, meta?];
     let least = have.into_iter().min().unwrap_or(0);
@@ -163,7 +158,7 @@ fn replay(
     };
     let mut progress = Progress::default();
     for entry in start.entries() {
-        let entry = entry?;
+        let entry = entry.map_err(OpenFailure::Elsewhere)?;
         let index = entry.index;
         let lacks = |space: KeyspaceName| {
             have.get(usize::from(space.code()))

@@ -1,0 +1,54 @@
+//! Tests of memtables that become tables, or cannot.
+
+use ::fjall::AbstractTree;
+
+use super::super::checkpoint_file;
+use super::super::keyspaces::Keyspaces;
+use super::*;
+
+/// Where the database puts its tables, and where a test hides them.
+fn tables(dir: &Path) -> Vec<(std::path::PathBuf, std::path::PathBuf)> {
+    let keyspaces = (0..4).map(|id| dir.join(format!("db/keyspaces/{id}")));
+    keyspaces
+        .map(|keyspace| (keyspace.join("tables"), keyspace.join("hidden")))
+        .collect()
+}
+
+#[test]
+fn a_checkpoint_fails_if_no_table_can_be_written() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    store.commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 10))));
+    for (place, hidden) in tables(dir.path()) {
+        fs::rename(place, hidden).unwrap();
+    }
+    let deadline = clock::monotonic() + Duration::from_secs(20);
+    let failed = store.core.checkpoint(|| clock::monotonic() > deadline);
+    assert!(failed.is_err(), "{failed:?}");
+    for (place, hidden) in tables(dir.path()) {
+        fs::rename(hidden, place).unwrap();
+    }
+    store.reopen().unwrap();
+    assert_eq!(chunks(&store, LOG), [0]);
+    checkpoint(&store);
+}
+
+#[test]
+fn building_a_database_anew_takes_little_memory() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..60_u8 {
+        let (key, value) = (vec![n], vec![n; 100_000]);
+        store.commit(&batch(1, vec![Op::PutDefinition { key, value }]));
+    }
+    store.core.open().unwrap().checkpoint_whole().unwrap();
+    let new = Keyspaces::open(&dir.path().join("db.new"), &small()).unwrap();
+    checkpoint_file::restore(&dir.path().join("log"), &new, &small()).unwrap();
+    let bytes: u64 = new
+        .all()
+        .iter()
+        .map(|it| it.tree.active_memtable().size())
+        .sum();
+    assert!(bytes < 2 << 20, "{bytes} bytes in memtables");
+    assert_eq!(new.meta.prefix(keys::definition(b"")).count(), 60);
+}
