@@ -157,7 +157,8 @@ impl ExtentFile {
         fits: impl Fn(&Header) -> bool,
     ) -> Result<Option<Found>, StoreError> {
         let mut page = at;
-        while page < end {
+        while let Some(data) = self.next_data(page).filter(|data| *data < end) {
+            page = data - data % PAGE as u64;
             let bytes = self.read(page, IO_BYTES)?;
             for (bytes, start) in bytes.chunks(PAGE).zip((page..).step_by(PAGE)) {
                 let footer = bytes.get(PAGE - FOOTER_LEN..).and_then(decode_footer);

@@ -1,5 +1,7 @@
 //! Reads entries for other members, with their chunks, and verifies them.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 
 use super::entry::decode_whole;
@@ -35,7 +37,16 @@ impl Log {
         for found in found {
             let file = match file.take() {
                 Some(open) if open.number == found.extent => file.insert(open),
-                _ => file.insert(ExtentFile::open(&self.extents, found.extent)?),
+                _ => match ExtentFile::open(&self.extents, found.extent) {
+                    // It was purged meanwhile, and its extent removed.
+                    Err(StoreError::Io { source, .. })
+                        if source.kind() == ErrorKind::NotFound
+                            && self.unneeded() >= found.header.index =>
+                    {
+                        break;
+                    }
+                    opened => file.insert(opened?),
+                },
             };
             let Some(writes) = self.read_entry(file, &found)? else {
                 let index = found.header.index;

@@ -27,6 +27,8 @@ pub(super) struct Scan {
     pub(super) term: u64,
     pub(super) committed: u64,
     pub(super) last_in: BTreeMap<u32, u64>,
+    /// Whole entries behind the position that was looked at last.
+    pub(super) behind: Vec<Found>,
 }
 
 impl Scan {
@@ -44,21 +46,25 @@ impl Scan {
             term: 0,
             committed: synced,
             last_in: BTreeMap::new(),
+            behind: Vec::new(),
         };
         for number in extents.found_log() {
             let file = ExtentFile::open(extents, number)?;
-            match file.whole_at(0, seed)? {
-                Some((header, _)) => {
-                    scan.term = scan.term.max(header.term);
-                    scan.heads.push(Found {
-                        header,
-                        extent: number,
-                        at: 0,
-                        head_at: 0,
-                    });
+            let is_spare = || Ok::<_, StoreError>(file.read(0, SPARE_MARK.len())? == SPARE_MARK);
+            let head = match file.found_at(0, seed)? {
+                Some(head) => Some(head),
+                None if is_spare()? => None,
+                None => {
+                    let copied = file.copied_at(0, file.len, seed)?;
+                    if copied.is_none() {
+                        scan.headless.push(number);
+                    }
+                    copied
                 }
-                None if file.read(0, SPARE_MARK.len())? == SPARE_MARK => {}
-                None => scan.headless.push(number),
+            };
+            if let Some(head) = head {
+                scan.term = scan.term.max(head.header.term);
+                scan.heads.push(head);
             }
             scan.files.insert(number, file);
         }
@@ -184,11 +190,17 @@ impl Scan {
             .filter(|head| head.header.index >= index)
             .copied()
             .collect();
-        let rest = self.headless.iter().map(|number| (*number, 0));
-        for (extent, at) in rest.chain(position) {
-            if let Some(file) = self.files.get(&extent) {
-                later.extend(file.entries_from(at, index, self.seed)?);
+        for number in &self.headless {
+            if let Some(file) = self.files.get(number) {
+                later.extend(file.entries_from(0, index, self.seed)?);
             }
+        }
+        self.behind.clear();
+        if let Some((extent, at)) = position
+            && let Some(file) = self.files.get(&extent)
+        {
+            self.behind = file.entries_from(at, index, self.seed)?;
+            later.extend_from_slice(&self.behind);
         }
         let terms = later.iter().map(|found| found.header.term);
         self.term = self.term.max(terms.max().unwrap_or(0));

@@ -1,7 +1,8 @@
 //! The log as a start finds it, and its opening.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,7 +12,7 @@ use tracing::info;
 
 use super::chain::{Chain, Known};
 use super::damage::Damage;
-use super::entry::decode_writes;
+use super::entry::{decode_writes, footer};
 use super::extent_file::{ExtentFile, Found};
 use super::kept::Kept;
 use super::scan::Scan;
@@ -41,6 +42,8 @@ pub(in crate::store) struct LogStart {
     last_in: BTreeMap<u32, u64>,
     /// The first entries of the extents.
     heads: Vec<Found>,
+    /// Entries that are behind the end in its extent and will not be written again, outside a set.
+    behind: Vec<Found>,
 }
 
 impl LogStart {
@@ -70,6 +73,12 @@ impl LogStart {
             committed: scan.committed,
             last_in: scan.last_in,
             heads: scan.heads,
+            // A reopening writes the same entries again.
+            behind: if limit == u64::MAX {
+                scan.behind
+            } else {
+                Vec::new()
+            },
         };
         start.cut_torn()?;
         Ok(start)
@@ -97,6 +106,7 @@ impl LogStart {
             committed: chain.committed,
             last_in: chain.last_in,
             heads: chain.heads,
+            behind: Vec::new(),
         };
         start.cut_torn()?;
         if let Some(kept) = &mut start.kept {
@@ -135,8 +145,12 @@ impl LogStart {
 
     /// Reads the entries to apply, in order.
     pub(in crate::store) fn entries(&self) -> impl Iterator<Item = Result<Entry, StoreError>> {
+        self.read(&self.entries)
+    }
+
+    fn read(&self, found: &[Found]) -> impl Iterator<Item = Result<Entry, StoreError>> {
         let mut file: Option<ExtentFile> = None;
-        self.entries.iter().map(move |found| {
+        found.iter().map(move |found| {
             if file.as_ref().is_none_or(|file| file.number != found.extent) {
                 file = Some(ExtentFile::open(&self.extents, found.extent)?);
             }
@@ -170,11 +184,24 @@ impl LogStart {
         for (extent, last) in &self.last_in {
             self.extents.ends_with(*extent, *last);
         }
-        for found in &self.entries {
-            if found.header.index > self.committed {
-                self.write_again(found)?;
-            }
+        let unsynced = |found: &&Found| found.header.index > self.committed;
+        let mut written: Option<(u32, File)> = None;
+        for found in self.entries.iter().filter(unsynced) {
+            let file = self.writable(&mut written, found.extent)?;
+            let again = write_again(file, found);
+            again.map_err(|e| io_error("writing", &self.extents.path(found.extent), e))?;
         }
+        self.synced(written.take())?;
+        let is_behind = |found: &&Found| {
+            let is_after = |(extent, at)| extent == found.extent && at <= found.at;
+            self.kept.is_none() && self.end.is_some_and(is_after)
+        };
+        for found in self.behind.iter().filter(is_behind) {
+            let file = self.writable(&mut written, found.extent)?;
+            let erased = erase_heads(file, found);
+            erased.map_err(|e| io_error("writing", &self.extents.path(found.extent), e))?;
+        }
+        self.synced(written)?;
         for head in &self.heads {
             // In a set, smaller ones are replaced, and lead to those that have replaced them.
             let is_behind = match &self.kept {
@@ -232,21 +259,31 @@ impl LogStart {
         self.end.is_some_and(|(end, _)| end == extent) || kept.any(|found| found.extent == extent)
     }
 
-    fn write_again(&self, found: &Found) -> Result<(), StoreError> {
-        let path = self.extents.path(found.extent);
-        let again = || {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let mut at = found.at;
-            while at < found.end() {
-                let len = usize::try_from(found.end() - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
-                let mut bytes = vec![0; len];
-                file.read_exact_at(&mut bytes, at)?;
-                file.write_all_at(&bytes, at)?;
-                at += len as u64;
+    /// The file of an extent, open for writing: the one that is open, if it is that one's. The other is synced.
+    fn writable<'a>(
+        &self,
+        open: &'a mut Option<(u32, File)>,
+        extent: u32,
+    ) -> Result<&'a File, StoreError> {
+        let file = match open.take() {
+            Some((number, file)) if number == extent => file,
+            other => {
+                self.synced(other)?;
+                let path = self.extents.path(extent);
+                let file = OpenOptions::new().read(true).write(true).open(&path);
+                file.map_err(|e| io_error("opening", &path, e))?
             }
-            file.sync_data()
         };
-        again().map_err(|e| io_error("writing", &path, e))
+        let (_, file) = open.insert((extent, file));
+        Ok(file)
+    }
+
+    fn synced(&self, open: Option<(u32, File)>) -> Result<(), StoreError> {
+        let Some((extent, file)) = open else {
+            return Ok(());
+        };
+        let synced = file.sync_data();
+        synced.map_err(|e| io_error("syncing", &self.extents.path(extent), e))
     }
 
     /// Marks an extent as unused: its entries are behind the end of the log. Their indexes are given out again, and a later
@@ -270,7 +307,8 @@ impl LogStart {
             .entries
             .partition_point(|found| found.header.index <= self.committed);
         let mut torn = None;
-        for (at, (entry, found)) in self.entries().zip(&self.entries).enumerate().skip(first) {
+        let unsynced = self.entries.get(first..).unwrap_or_default();
+        for ((entry, found), at) in self.read(unsynced).zip(unsynced).zip(first..) {
             let entry = entry?;
             let file = ExtentFile::open(&self.extents, found.extent)?;
             let addresses: Vec<ChunkAddress> = entry
@@ -296,7 +334,7 @@ impl LogStart {
             entries = self.entries.len() - at,
             "cut unfinished entries off the log; none of them was confirmed"
         );
-        self.entries.truncate(at);
+        self.behind.extend(self.entries.drain(at..));
         self.last = found.header.index - 1;
         self.last_sum = found.header.previous;
         self.end = Some((found.extent, found.at));
@@ -304,4 +342,34 @@ impl LogStart {
         self.last_in.insert(found.extent, self.last);
         Ok(())
     }
+}
+
+/// Writes an entry again, with both copies of its head. A power loss may have left only one of them.
+fn write_again(file: &File, found: &Found) -> io::Result<()> {
+    let mut at = found.at;
+    while at < found.end() {
+        let len = usize::try_from(found.end() - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, at)?;
+        file.write_all_at(&bytes, at)?;
+        at += len as u64;
+    }
+    let mut head = vec![0; found.header.head_len as usize];
+    file.read_exact_at(&mut head, found.head_at)?;
+    let footer = footer(found.header.head_len);
+    let footer_at = found.end() - footer.len() as u64;
+    file.write_all_at(&footer, footer_at)?;
+    for head_at in [found.at, footer_at - head.len() as u64] {
+        if head_at != found.head_at {
+            file.write_all_at(&head, head_at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Zeros both copies of the head of an entry that is forgotten, whose index is given out again.
+fn erase_heads(file: &File, found: &Found) -> io::Result<()> {
+    let zeros = [0; PAGE];
+    file.write_all_at(&zeros, found.at)?;
+    file.write_all_at(&zeros, found.end() - PAGE as u64)
 }

@@ -242,6 +242,75 @@ fn a_power_loss_takes_only_what_was_not_synced() {
     }
 }
 
+/// Changes bytes of a file of the log.
+fn hurt(path: &Path, at: usize, change: impl FnOnce(&mut [u8])) {
+    let mut content = fs::read(path).unwrap();
+    change(&mut content[at..]);
+    fs::write(path, content).unwrap();
+}
+
+/// A power loss tears entry 3 in its chunk. Another entry 3 follows in the next extent, and then its heads are damaged: what
+/// the power loss has left must not take its place.
+#[test]
+fn a_forgotten_entry_does_not_come_back_when_its_successor_is_damaged() {
+    for both_heads in [false, true] {
+        let dir = scratch();
+        let found = open(dir.path());
+        found.log.append(batch(1, &[20]), drop).unwrap();
+        found.log.append(batch(2, &[20]), drop).unwrap();
+        found.log.sync().unwrap();
+        found.log.append(batch(3, &[3 * PAGE]), drop).unwrap();
+        drop(found);
+        hurt(&dir.path().join("0.log"), 4 * PAGE, |rest| {
+            rest[..PAGE].fill(0)
+        });
+        fs::remove_file(dir.path().join("synced")).unwrap();
+        let found = open(dir.path());
+        assert_eq!(found.indexes(), [1, 2]);
+        let mut lengths = Vec::new();
+        for lens in [&[50_000][..], &[20], &[20]] {
+            let appended = |entry: Entry| lengths.push(entry.bytes);
+            found.log.append(batch(4, lens), appended).unwrap();
+            found.log.sync().unwrap();
+        }
+        drop(found);
+        let next = dir.path().join("1.log");
+        hurt(&next, 0, |rest| rest[0] ^= 1);
+        if both_heads {
+            let end = usize::try_from(lengths[0]).unwrap();
+            hurt(&next, end - 1, |rest| rest[0] ^= 1);
+        }
+        let again = open(dir.path());
+        match both_heads {
+            false => {
+                assert_eq!(again.indexes(), [1, 2, 3, 4, 5]);
+                assert!(again.are_chunks_whole() && again.damages.is_empty());
+                assert!(again.entries[2].bytes > 50_000);
+            }
+            true => {
+                assert_eq!(again.indexes(), [1, 2, 4, 5]);
+                assert_eq!(again.damages[0].entries, 3..4);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_makes_both_heads_of_an_unsynced_entry_whole() {
+    let dir = scratch();
+    let found = open(dir.path());
+    found.log.append(batch(1, &[20]), drop).unwrap();
+    found.log.sync().unwrap();
+    found.log.append(batch(2, &[5_000]), drop).unwrap();
+    drop(found);
+    let path = dir.path().join("0.log");
+    let whole = fs::read(&path).unwrap();
+    // The power loss has left the first sectors of the last page, with all of the chunk.
+    hurt(&path, 3 * PAGE - 512, |rest| rest[..512].fill(0));
+    assert_eq!(open(dir.path()).indexes(), [1, 2]);
+    assert!(fs::read(&path).unwrap() == whole);
+}
+
 #[test]
 fn what_was_not_durable_is_written_anew_after_a_failure() {
     let dir = scratch();
