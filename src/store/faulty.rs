@@ -64,6 +64,7 @@ struct State {
     power_lost: bool,
     free_bytes: Option<u64>,
     owed_bytes: u64,
+    has_reserve: bool,
     /// Syncs wait, as on a disk that hangs.
     stalled: bool,
 }
@@ -108,6 +109,11 @@ impl FaultyStore {
     /// Sets the result of [`Store::owed_bytes`].
     pub fn set_owed_bytes(&self, owed: u64) {
         self.state.lock().owed_bytes = owed;
+    }
+
+    /// Gives the store a reserve, which the next reopening spends.
+    pub fn add_reserve(&self) {
+        self.state.lock().has_reserve = true;
     }
 
     /// Makes syncs wait, or go on.
@@ -218,8 +224,13 @@ impl Journal for FaultyStore {
         self.state.lock().owed_bytes
     }
 
+    fn has_reserve(&self) -> bool {
+        self.state.lock().has_reserve
+    }
+
     fn reopen(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        state.has_reserve = false;
         if state.power_lost {
             return Err(StoreError::Closed);
         }

@@ -81,6 +81,11 @@ pub trait Journal: Send + Sync + 'static {
         0
     }
 
+    /// Whether a reopening could give up space that the store holds for a full disk.
+    fn has_reserve(&self) -> bool {
+        false
+    }
+
     /// Whether the store works only because it has given up space that it held for a full disk.
     fn is_on_reserve(&self) -> bool {
         false

@@ -66,11 +66,11 @@ impl Shared {
         true
     }
 
-    /// Fails while little space is free: opening the store and writing the batches again takes some.
+    /// Fails while little space is free: opening the store and writing the batches again takes some. A reserve is for that.
     fn room_to_recover(&self) -> Result<(), StoreError> {
         let limit = self.disk_free_min.load(Ordering::Relaxed);
         match self.store.free_bytes() {
-            Some(free) if free < limit => Err(StoreError::Io {
+            Some(free) if free < limit && !self.store.has_reserve() => Err(StoreError::Io {
                 doing: format!("waiting until {limit} bytes are free"),
                 source: std::io::ErrorKind::StorageFull.into(),
             }),

@@ -488,6 +488,24 @@ fn the_alarm_does_not_wait_for_the_next_look_when_much_is_written() {
 }
 
 #[test]
+fn a_failed_store_with_a_reserve_is_tried_on_a_full_disk() {
+    let fault = Fault {
+        at: Call::Append(1),
+        when: When::Before,
+        what: What::Error,
+    };
+    let store = Arc::new(FaultyStore::new(vec![fault]));
+    store.set_free_bytes(Some(0));
+    store.add_reserve();
+    let committer = Committer::start(store.clone(), quick()).unwrap();
+    let (_, ticket) = Log::new(0).put(&committer);
+    block_on(committer.wait(ticket)).unwrap();
+    assert_eq!(store.appends(), 2);
+    // Publishers still wait.
+    assert!(committer.alarm().borrow().is_some());
+}
+
+#[test]
 fn a_failed_store_is_not_tried_before_there_is_room() {
     let fault = Fault {
         at: Call::Append(1),

@@ -72,8 +72,8 @@ struct Work {
     uncovered: u64,
     /// When that began.
     covered_at: Option<Instant>,
-    /// A checkpoint must follow, as the thread was told.
-    must_cover: bool,
+    /// There was no room for a checkpoint; none is tried before.
+    cramped_until: Option<Instant>,
     /// Bytes of the log since the last look for a spare extent.
     since_spare: u64,
     /// While space is short, even little space is freed.
@@ -122,6 +122,11 @@ enum Task {
 impl Work {
     fn is_quiet_since(&self, written: u64) -> bool {
         self.written.wrapping_sub(written) <= QUIET_BYTES_MAX && !self.must_sweep()
+    }
+
+    fn is_cramped(&self) -> bool {
+        self.cramped_until
+            .is_some_and(|until| clock::monotonic() < until)
     }
 
     fn must_sweep(&self) -> bool {
@@ -210,6 +215,7 @@ impl Maintenance {
         let mut work = self.shared.work.lock();
         work.reopened = true;
         work.uncounted = true;
+        work.uncovered = 0; // what the reopening has replayed follows
         work.logs.extend(remains);
         work.sweeps.extend(undone);
         drop(work);
@@ -288,7 +294,12 @@ impl Shared {
                 };
             }
             work.asleep = true;
-            self.changed.wait(&mut work);
+            match work.cramped_until.filter(|_| work.is_cramped()) {
+                Some(until) => {
+                    self.changed.wait_until(&mut work, until);
+                }
+                None => self.changed.wait(&mut work),
+            }
         }
     }
 
@@ -299,6 +310,9 @@ impl Shared {
     /// Whether so much was written since the last checkpoint that the next one must follow, also under load.
     fn must_cover(&self, work: &Work) -> bool {
         let bytes = self.core.options.checkpoint_bytes;
+        if work.is_cramped() {
+            return false;
+        }
         let is_time = || {
             work.covered_at
                 .is_none_or(|at| at.elapsed() >= self.options.checkpoint_gap)
@@ -308,11 +322,8 @@ impl Shared {
     }
 
     fn may_cover(&self, work: &Work) -> bool {
-        work.uncovered
-            >= self
-                .options
-                .flush_min_bytes
-                .min(self.core.options.checkpoint_bytes)
+        let bytes = self.options.flush_min_bytes;
+        work.uncovered >= bytes.min(self.core.options.checkpoint_bytes) && !work.is_cramped()
     }
 
     fn count_extents(&self) {
@@ -387,6 +398,11 @@ impl Shared {
         if work.stopping || !(quiet || short) {
             return; // the next look starts from the bytes written by then
         }
+        if short {
+            drop(work);
+            self.trim();
+            work = self.work.lock();
+        }
         if short && !self.core.has_room_to_flush() {
             // A flush would fail and close the database. The next report of a shortage starts another try.
             work.short = Shortage::None;
@@ -451,12 +467,23 @@ impl Shared {
         }
     }
 
+    /// Removes all spare extents. That needs no space.
+    fn trim(&self) {
+        if let Err(failure) = self.core.trim_extents(true) {
+            warn!(%failure, "cannot remove spare extents");
+        }
+    }
+
     fn checkpoint(&self) {
         if !self.core.has_room_to_flush() {
-            // A flush would fail and close the database.
-            self.rest(RETRY_AFTER, |work| work.short == Shortage::Told);
+            self.trim();
+        }
+        if !self.core.has_room_to_flush() {
+            // A flush would fail and close the database. Other work may make room.
+            self.work.lock().cramped_until = Some(clock::monotonic() + RETRY_AFTER);
             return;
         }
+        self.work.lock().cramped_until = None;
         if let Err(failure) = self.cover() {
             warn!(%failure, "postponed a checkpoint");
             self.rest(RETRY_AFTER, |work| work.reopened);
@@ -468,7 +495,6 @@ impl Shared {
         let covered = {
             let mut work = self.work.lock();
             work.covered_at = Some(clock::monotonic());
-            work.must_cover = false;
             std::mem::take(&mut work.uncovered)
         };
         let deadline: Instant = clock::monotonic() + FLUSH_PATIENCE;
@@ -476,6 +502,7 @@ impl Shared {
             .core
             .checkpoint(|| self.work.lock().stopping || clock::monotonic() > deadline);
         if matches!(done, Ok(true)) {
+            self.core.copy_manifests();
             return Ok(());
         }
         self.work.lock().uncovered += covered;
@@ -504,7 +531,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for `time`, or until `until` holds or the thread must stop. True when it must stop.
+    /// Waits for `time`, or until the thread must stop; true then. Ends earlier if `until` holds when the thread wakes, which
+    /// a reopening makes it do.
     fn rest(&self, time: Duration, until: impl Fn(&Work) -> bool) -> bool {
         let deadline = clock::monotonic() + time;
         let mut work = self.work.lock();

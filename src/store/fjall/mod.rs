@@ -193,6 +193,10 @@ impl Journal for FjallStore {
         self.core.memtable_bytes()
     }
 
+    fn has_reserve(&self) -> bool {
+        self.core.reserve.is_held()
+    }
+
     fn is_on_reserve(&self) -> bool {
         self.core.reserve.is_spent()
     }

@@ -34,7 +34,8 @@ enum State {
 
 impl Reserve {
     pub(super) fn new(dir: &Path) -> Reserve {
-        let held = dir.join(NAME).exists();
+        // A file that could not be allocated frees nothing.
+        let held = std::fs::metadata(dir.join(NAME)).is_ok_and(|file| file.len() >= RESERVE_BYTES);
         let reserve = Reserve {
             dir: dir.to_owned(),
             state: Mutex::new(if held { State::Held } else { State::Absent }),
@@ -57,6 +58,11 @@ impl Reserve {
         *state = State::Spent;
         info!("the disk is full: gave up the reserve, so that queues can be emptied");
         true
+    }
+
+    /// Whether there is space to give up.
+    pub(super) fn is_held(&self) -> bool {
+        *self.state.lock() == State::Held
     }
 
     /// Whether the space was given up and cannot be taken back yet.
