@@ -143,6 +143,7 @@ impl Report<'_> {
             findings,
             left_off,
             messages,
+            ..
         } = self.verification;
         let findings: Vec<Value> = findings.iter().map(|it| self.finding_json(it)).collect();
         let queues: Vec<Value> = self

@@ -13,7 +13,7 @@ use super::options::{Format, Options, Task};
 use super::report::Report;
 use crate::broker::definitions::{QueueNames, unreadable_definitions};
 use crate::store::{
-    DamageKind, Effect, Finding, FjallOptions, FjallStore, OnDamage, StoppedStore, Store,
+    DamageKind, Effect, Finding, FjallOptions, FjallStore, Identity, OnDamage, StoppedStore, Store,
     StoreError, Verification, Verified,
 };
 
@@ -91,7 +91,7 @@ fn verify(options: &Options) -> Result<Verification, FsckError> {
     let shown = dir.display().to_string();
     let (mut text, mut json) = (report.text(&shown), report.json(&shown));
     if options.task == Task::Repair && !verification.is_whole() {
-        let outcome = repair(dir, store, &verification)?;
+        let outcome = repair(dir, store, &verification);
         text = format!("{text}\n{}", outcome.text());
         if let Some(json) = json.as_object_mut() {
             json.insert("repair".to_owned(), outcome.json());
@@ -134,26 +134,35 @@ impl Repair {
 }
 
 /// Keeps damaged bytes aside, and opens and closes the store once, which goes on behind them.
-fn repair(
-    dir: &Path,
-    store: StoppedStore,
-    verification: &Verification,
-) -> Result<Repair, StoreError> {
-    let kept = store.keep_aside(&verification.findings)?;
+fn repair(dir: &Path, store: StoppedStore, verification: &Verification) -> Repair {
+    // A member takes part with everything that it had, or not at all.
+    if !matches!(Identity::read(dir), Ok(None)) {
+        let refusal = "this node belongs to a cluster, whose other nodes have what it lacks. Remove it on another one \
+            (forget_cluster_node), then let it join again with an empty data directory";
+        return Repair {
+            kept: Vec::new(),
+            refusal: Some(refusal.to_owned()),
+        };
+    }
+    let kept = match store.keep_aside(&verification.findings) {
+        Ok(kept) => kept,
+        Err(error) => {
+            return Repair {
+                kept: Vec::new(),
+                refusal: Some(error.to_string()),
+            };
+        }
+    };
     drop(store); // with the lock
     let options = FjallOptions {
         on_damage: OnDamage::Recover,
         ..FjallOptions::default()
     };
     let opened = FjallStore::open(dir, options).and_then(|store| store.logs().map(drop));
-    let refusal = match opened {
-        Ok(()) => None,
-        Err(error @ (StoreError::Damaged { .. } | StoreError::Corrupt(_))) => {
-            Some(error.to_string())
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Repair { kept, refusal })
+    Repair {
+        kept,
+        refusal: opened.err().map(|error| error.to_string()),
+    }
 }
 
 /// New files of another user would keep the broker from starting.

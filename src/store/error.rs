@@ -35,16 +35,23 @@ pub enum Advice {
     Recover,
     /// The store cannot go on.
     Restore,
+    /// A member of a set goes on with nothing less than it had. The others have it.
+    Rejoin,
 }
 
 impl std::fmt::Display for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Nothing was changed. Check the disk and restore the directory from a backup")?;
+        f.write_str("Nothing was changed. Check the disk and ")?;
         match self {
             Advice::Recover => f.write_str(
-                ", or start once with --on-damage recover: what is damaged is kept aside, and the rest is served",
+                "restore the directory from a backup, or start once with --on-damage recover: what is damaged is kept aside, \
+                 and the rest is served",
             ),
-            Advice::Restore => Ok(()),
+            Advice::Restore => f.write_str("restore the directory from a backup"),
+            Advice::Rejoin => f.write_str(
+                "remove this node on another one (forget_cluster_node), then let it join the cluster again with an empty \
+                 directory",
+            ),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -31,9 +31,14 @@ struct Contents {
 }
 
 impl Identity {
+    /// The file in a data directory.
+    pub(super) fn path(dir: &Path) -> PathBuf {
+        dir.join(NAME)
+    }
+
     /// Reads it. `None` if the directory has none.
     pub fn read(dir: &Path) -> Result<Option<Identity>, StoreError> {
-        let path = dir.join(NAME);
+        let path = Identity::path(dir);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -45,14 +50,14 @@ impl Identity {
             Some(contents) => Ok(Some(contents.identity)),
             None => Err(StoreError::Damaged {
                 what: format!("{}: it is not known which node this is", path.display()),
-                advice: Advice::Restore,
+                advice: Advice::Rejoin,
             }),
         }
     }
 
     /// Writes it, so that a crash leaves the old or the new one.
     pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
-        let path = dir.join(NAME);
+        let path = Identity::path(dir);
         let new = dir.join("node.new");
         let contents = Contents {
             version: VERSION,

@@ -1,5 +1,6 @@
 //! What a verification of a data directory finds. Plain data.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
@@ -41,12 +42,16 @@ pub struct Verification {
     /// Definitions, and records of logs.
     pub records: u64,
     pub chunks: u64,
-    /// The first 10,000.
+    /// The first 10,000 of missing messages, and of everything else.
     pub findings: Vec<Finding>,
     /// Number of findings after those.
     pub left_off: u64,
     /// Messages in all findings that cannot be read.
     pub messages: u64,
+    /// Number of findings of missing messages.
+    pub(crate) missing: usize,
+    /// Those that were left off, with their messages, by log.
+    pub(crate) missing_left_off: BTreeMap<LogId, (u64, u64)>,
 }
 
 /// Something that is damaged.
@@ -76,6 +81,8 @@ pub enum DamageKind {
     Missing,
     /// A record of a log, or a definition.
     Record,
+    /// A file that says which node this is, or whom it has voted for.
+    Node,
 }
 
 impl DamageKind {
@@ -88,6 +95,7 @@ impl DamageKind {
             DamageKind::Chunk => "chunk",
             DamageKind::Missing => "missing",
             DamageKind::Record => "record",
+            DamageKind::Node => "node",
         }
     }
 }
@@ -134,7 +142,7 @@ pub struct DamagedMessages {
 impl Verification {
     /// Whether nothing is damaged.
     pub fn is_whole(&self) -> bool {
-        self.findings.is_empty()
+        self.findings.is_empty() && self.left_off == 0
     }
 
     /// Drops findings of missing messages, but for logs of durable queues: only their records are kept up to date, since
@@ -147,6 +155,12 @@ impl Verification {
             }
             Some(_) | None => true,
         });
+        for (log, (findings, messages)) in std::mem::take(&mut self.missing_left_off) {
+            if !is_durable(log) {
+                self.left_off -= findings;
+                self.messages -= messages;
+            }
+        }
     }
 
     /// Adds a finding. Neighbouring chunks of a log become one finding.
@@ -158,9 +172,21 @@ impl Verification {
         {
             return;
         }
-        match self.findings.len() < FINDINGS_MAX {
-            true => self.findings.push(finding),
-            false => self.left_off += 1,
+        let is_missing = finding.kind == DamageKind::Missing;
+        let kept = match is_missing {
+            true => self.missing,
+            false => self.findings.len() - self.missing,
+        };
+        if kept < FINDINGS_MAX {
+            self.missing += usize::from(is_missing);
+            self.findings.push(finding);
+            return;
+        }
+        self.left_off += 1;
+        if let Some(hurt) = finding.messages.filter(|_| is_missing) {
+            let left_off = self.missing_left_off.entry(hurt.log).or_default();
+            left_off.0 += 1;
+            left_off.1 += hurt.count;
         }
     }
 }
@@ -255,6 +281,29 @@ mod tests {
             .map(|it| it.messages.as_ref().unwrap().log.0)
             .collect();
         assert_eq!((logs, found.messages), (vec![1, 3], 2));
+    }
+
+    #[test]
+    fn missing_messages_of_transient_queues_hide_no_damage() {
+        let missing = |log, n| Finding {
+            kind: DamageKind::Missing,
+            place: None,
+            ..chunk(log, 10 * n, 0)
+        };
+        let mut found = Verification::default();
+        for n in 0..FINDINGS_MAX as u64 + 7 {
+            found.add(missing(5, n));
+        }
+        found.add(missing(6, 0));
+        found.add(chunk(7, 0, 0));
+        let mut all = found.clone();
+        all.keep_missing(|log| log != LogId(5));
+        assert_eq!(all.findings, [chunk(7, 0, 0)]);
+        assert_eq!((all.left_off, all.messages), (1, 2));
+        assert!(!all.is_whole());
+        found.findings.pop();
+        found.keep_missing(|log| log != LogId(5));
+        assert!(found.findings.is_empty() && !found.is_whole());
     }
 
     #[test]

@@ -244,14 +244,23 @@ impl OpenDatabase {
                 self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
                 return Ok(progress);
             }
-            apply(
+            let outcome = apply(
                 &self.spaces,
                 &self.extents,
                 &entries,
                 |_| true,
                 &mut applied,
                 &mut progress,
-            )?;
+            );
+            if outcome.is_err() {
+                // Nothing may be applied before them.
+                let mut unapplied = self.unapplied.lock();
+                entries
+                    .into_iter()
+                    .rev()
+                    .for_each(|entry| unapplied.push_front(entry));
+                return outcome.map(|()| progress);
+            }
             self.extents.released(&progress.released);
             progress.released.clear();
         }
@@ -423,13 +432,15 @@ fn go_on_behind(
     is_member: bool,
     on_damage: OnDamage,
 ) -> Result<(), StoreError> {
-    // A member gets what it lacks from the others.
-    if let Some(damage) = hurt.first()
-        && (is_member || on_damage == OnDamage::Refuse)
-    {
+    let refusal = match (is_member, on_damage) {
+        (true, _) => Some(Advice::Rejoin),
+        (false, OnDamage::Refuse) => Some(Advice::Recover),
+        (false, OnDamage::Recover) => None,
+    };
+    if let Some((damage, advice)) = hurt.first().zip(refusal) {
         return Err(StoreError::Damaged {
             what: damage.to_string(),
-            advice: Advice::Recover,
+            advice,
         });
     }
     log::keep_aside(hurt, &kept::directory(dir))?;
@@ -546,21 +557,23 @@ pub(super) fn apply(
             | EntryWrite::RemoveChunk { .. } => {} // the keyspace has it
         }
     }
+    let mut term_begun = applied.term;
     if lacks(KeyspaceName::Meta)
         && let Some(first) = applied.first_of_term(entries)
     {
         let term = two_numbers(first.term, first.index);
         let key = Bytes::from_static(keys::TERM);
         changes.put(KeyspaceName::Meta, key, term.into());
-        applied.term = Some(first.term);
+        term_begun = Some(first.term);
     }
     let used = extents.used();
     let is_new = used != applied.extents;
     if is_new && lacks(KeyspaceName::Meta) {
         changes.touch(KeyspaceName::Meta);
     }
-    applied.extents = used;
     changes.commit(spaces, last.index, is_new.then_some(used))?;
+    applied.extents = used;
+    applied.term = term_begun;
     applied.index = last.index;
     progress.bytes += entries.iter().map(|entry| entry.bytes).sum::<u64>();
     Ok(())

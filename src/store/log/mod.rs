@@ -47,7 +47,7 @@ pub(super) use self::start::LogStart;
 use self::synced::SyncedFile;
 pub(super) use self::verify::{HeadFlaw, head_flaws};
 pub use self::vote::Vote;
-pub(super) use self::vote::VoteFile;
+pub(super) use self::vote::{VoteFile, VoteFlaw};
 use self::writer::PartsWriter;
 use super::StoreError;
 use super::error::io_error;

@@ -29,6 +29,15 @@ pub struct Vote {
     pub committed: bool,
 }
 
+/// What is wrong with the file.
+#[derive(Debug)]
+pub(in crate::store) enum VoteFlaw {
+    /// One of the slots is damaged. The other one stands in.
+    OneSlot(PathBuf),
+    /// The vote is lost.
+    Lost(PathBuf),
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(in crate::store) struct VoteFile {
@@ -69,24 +78,34 @@ impl VoteFile {
             io::ErrorKind::NotFound => damaged(&path),
             _ => io_error("opening", &path, e),
         })?;
-        let mut found: Option<(u64, Vote)> = None;
-        for slot in 0..2 {
-            let mut bytes = [0; SLOT_LEN];
-            if file.read_exact_at(&mut bytes, slot * PAGE as u64).is_ok()
-                && let Some(whole) = decode(seed, &bytes)
-                && found.is_none_or(|(number, _)| number < whole.0)
-            {
-                found = Some(whole);
-            }
-        }
-        let (number, vote) = found.ok_or_else(|| damaged(&path))?;
-        Ok(VoteFile {
+        let slots = read_slots(&file, seed);
+        let newest = slots.iter().flatten().max_by_key(|(number, _)| *number);
+        let (number, vote) = newest.copied().ok_or_else(|| damaged(&path))?;
+        let opened = VoteFile {
             path,
             seed,
             file,
             number,
             vote: Some(vote),
-        })
+        };
+        // The other slot may be an older vote, and must not be all that damage leaves.
+        for (slot, found) in (0..).zip(slots) {
+            if found != newest.copied() {
+                opened.write_slot(slot, vote)?;
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Says what is wrong with the file; `None` if it is whole. Changes nothing.
+    pub(in crate::store) fn flaw(dir: &Path, seed: u64) -> Option<VoteFlaw> {
+        let path = dir.join(NAME);
+        let slots = File::open(&path).map_or([None; 2], |file| read_slots(&file, seed));
+        match slots {
+            [Some(_), Some(_)] => None,
+            [None, None] => Some(VoteFlaw::Lost(path)),
+            [Some(_), None] | [None, Some(_)] => Some(VoteFlaw::OneSlot(path)),
+        }
     }
 
     /// The vote. `None` after a failed write, since either vote may be on disk.
@@ -98,16 +117,29 @@ impl VoteFile {
     pub(in crate::store) fn save(&mut self, vote: Vote) -> Result<(), StoreError> {
         self.vote = None;
         self.number += 1;
-        let bytes = encode(self.seed, self.number, vote);
         for slot in 0..2 {
-            let written = self.file.write_all_at(&bytes, slot * PAGE as u64);
-            written
-                .and_then(|()| self.file.sync_data())
-                .map_err(|e| io_error("writing", &self.path, e))?;
+            self.write_slot(slot, vote)?;
         }
         self.vote = Some(vote);
         Ok(())
     }
+
+    fn write_slot(&self, slot: u64, vote: Vote) -> Result<(), StoreError> {
+        let bytes = encode(self.seed, self.number, vote);
+        let written = self.file.write_all_at(&bytes, slot * PAGE as u64);
+        written
+            .and_then(|()| self.file.sync_data())
+            .map_err(|e| io_error("writing", &self.path, e))
+    }
+}
+
+/// The whole slots, with their numbers.
+fn read_slots(file: &File, seed: u64) -> [Option<(u64, Vote)>; 2] {
+    [0, 1].map(|slot: u64| {
+        let mut bytes = [0; SLOT_LEN];
+        let read = file.read_exact_at(&mut bytes, slot * PAGE as u64);
+        read.ok().and_then(|()| decode(seed, &bytes))
+    })
 }
 
 fn damaged(path: &Path) -> StoreError {
@@ -116,7 +148,7 @@ fn damaged(path: &Path) -> StoreError {
             "{}: it is not known whom this node has voted for, so it must not vote",
             path.display()
         ),
-        advice: Advice::Restore,
+        advice: Advice::Rejoin,
     }
 }
 
@@ -202,6 +234,12 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[..SLOT_LEN].copy_from_slice(&encode(SEED, 2, vote(3)));
         std::fs::write(&path, &bytes).unwrap();
+        let file = VoteFile::open(dir.path(), SEED).unwrap();
+        assert_eq!(file.vote(), Some(vote(3)));
+        // The start may have told the new vote, so damage to its slot must not bring back the old one.
+        let mut mended = std::fs::read(&path).unwrap();
+        mended[20] ^= 1;
+        std::fs::write(&path, &mended).unwrap();
         let file = VoteFile::open(dir.path(), SEED).unwrap();
         assert_eq!(file.vote(), Some(vote(3)));
         bytes[20] ^= 1;

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use ::fjall::AbstractTree;
-
 use super::is_common;
 use super::swap::Incoming;
 use crate::store::dir::sync_dir;
@@ -71,16 +69,7 @@ impl IncomingSnapshot for SnapshotTarget {
             }
         }
         writes.commit().map_err(failed("receiving a snapshot"))?;
-        for (keyspace, max) in [
-            (&spaces.msgs, self.options.msgs_memtable_bytes),
-            (&spaces.state, self.options.state_memtable_bytes),
-        ] {
-            if keyspace.tree.active_memtable().size() > max {
-                let flushed = keyspace.rotate_memtable_and_wait();
-                flushed.map_err(failed("writing tables"))?;
-            }
-        }
-        Ok(())
+        spaces.flush_overgrown(&self.options)
     }
 
     fn finish(self, id: EntryId) -> Result<Received, StoreError> {
@@ -101,10 +90,7 @@ impl IncomingSnapshot for SnapshotTarget {
             spaces.note_applied(&mut writes, space, id.index);
         }
         writes.commit().map_err(failed("receiving a snapshot"))?;
-        for keyspace in spaces.all() {
-            let flushed = keyspace.rotate_memtable_and_wait();
-            flushed.map_err(failed("writing tables"))?;
-        }
+        spaces.flush()?;
         spaces.sync_names()?;
         let db = self.incoming.db();
         sync_dir(&db.join("keyspaces"))?;

@@ -52,3 +52,33 @@ fn building_a_database_anew_takes_little_memory() {
     assert!(bytes < 2 << 20, "{bytes} bytes in memtables");
     assert_eq!(new.meta.prefix(keys::definition(b"")).count(), 60);
 }
+
+#[test]
+fn nothing_is_applied_before_an_entry_that_cannot_be() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    store.commit(&batch(1, append(LOG, 0, chunk_of(0, 1, 10))));
+    let key = keys::chunk_address(LOG, 0, keys::PUT);
+    let put = |value: &[u8]| {
+        let open = store.core.open().unwrap();
+        let before = open.spaces.msgs.get(&key).unwrap().unwrap();
+        open.spaces.msgs.insert(&key, value).unwrap();
+        before.to_vec()
+    };
+    let address = put(b"nonsense");
+    let definition = Op::PutDefinition {
+        key: b"k".to_vec(),
+        value: vec![1],
+    };
+    let removal = Op::RemoveChunk { log: LOG, first: 0 };
+    for op in [removal, definition] {
+        store.append(&batch(2, vec![op])).unwrap();
+        store.sync().unwrap();
+        assert!(store.apply().is_err());
+    }
+    assert_eq!(store.definitions(b"k").unwrap(), []);
+    put(&address);
+    store.apply().unwrap();
+    assert_eq!(chunks(&store, LOG), [0; 0]);
+    assert_eq!(store.definitions(b"k").unwrap().len(), 1);
+}

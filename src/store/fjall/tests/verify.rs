@@ -246,3 +246,50 @@ fn an_open_store_reports_a_damaged_chunk_and_can_be_interrupted() {
         .unwrap();
     assert!(matches!(nothing, Verified::NothingOnDisk));
 }
+
+#[test]
+fn what_a_member_needs_is_verified() {
+    use crate::store::{EntryId, Proposal, Replica};
+    let image = scratch();
+    let store = FjallStore::open_member(image.path(), small()).unwrap();
+    for index in 1..=6 {
+        let id = EntryId { term: 1, index };
+        store.append_entry(id, &Proposal::default()).unwrap();
+    }
+    store.sync_log().unwrap();
+    drop(store);
+    let verified = |dir: &Path| {
+        let mut stopped = StoppedStore::lock(dir).unwrap();
+        done(stopped.verify(&mut |_| ControlFlow::Continue(())).unwrap())
+    };
+    assert!(verified(image.path()).is_whole());
+    let flip = |path: &Path, places: &[usize]| {
+        let mut content = fs::read(path).unwrap();
+        places.iter().for_each(|at| content[*at] ^= 1);
+        fs::write(path, content).unwrap();
+    };
+    type Hurt = (&'static str, &'static [usize], DamageKind, Effect);
+    let hurts: [Hurt; 4] = [
+        ("node", &[10], DamageKind::Node, Effect::Refused),
+        ("log/vote", &[8], DamageKind::Node, Effect::Mended),
+        ("log/vote", &[8, 4104], DamageKind::Node, Effect::Refused),
+        (
+            "log/0.log",
+            &[8200, 12284],
+            DamageKind::Entry,
+            Effect::Refused,
+        ),
+    ];
+    for (file, places, kind, effect) in hurts {
+        let dir = scratch();
+        copy_dir(image.path(), dir.path());
+        flip(&dir.path().join(file), places);
+        let before = contents(dir.path());
+        let found = verified(dir.path()).findings;
+        assert_eq!((found.len(), found[0].kind), (1, kind), "{file}: {found:?}");
+        assert_eq!(found[0].effect, effect, "{file}: {found:?}");
+        assert!(contents(dir.path()) == before, "{file} has changed");
+        let opened = FjallStore::open_member(dir.path(), small());
+        assert_eq!(opened.is_err(), effect == Effect::Refused, "{file}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::chunks::{self, BEGINNING};
 use super::records;
-use super::verifier::{Stop, Verifier};
+use super::verifier::{Stop, Verifier, effect_of_entries};
 use crate::store::StoreError;
 use crate::store::extents::Extents;
 use crate::store::fjall::core::Core;
@@ -87,7 +87,8 @@ impl Core {
         let freed = file.map_or(least, |file| file.index);
         let mut still = start.damages().to_vec();
         still.retain(|damage| damage.entries.end > freed + 1);
-        verifier.entries(&still, least);
+        let effect = effect_of_entries(&self.open()?.spaces)?;
+        verifier.entries(&still, least, effect);
         for flaw in flaws.into_iter().filter(|flaw| flaw.index > freed) {
             verifier.head(flaw);
         }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use super::chunks::{self, BEGINNING};
 use super::records;
 use super::shadow::{Cast, Parts, Shadow, cast};
-use super::verifier::{Stop, Verifier};
+use super::verifier::{Stop, Verifier, effect_of_entries};
 use crate::store::dir::{self, DirLock};
 use crate::store::error::{Advice, StoreError, io_error, is_lost};
 use crate::store::fjall::error::failed;
 use crate::store::fjall::manifest;
 use crate::store::fjall::open::LOG_DIR;
-use crate::store::log::head_flaws;
+use crate::store::log::{VoteFile, VoteFlaw, head_flaws};
 use crate::store::verify::{DamageKind, Effect, Finding, Place, Verified, VerifyStep};
-use crate::store::{DefinitionEntry, keys};
+use crate::store::{DefinitionEntry, Identity, keys};
 
 /// A data directory that no broker uses, and that none can open meanwhile.
 pub struct StoppedStore {
@@ -70,6 +70,13 @@ impl StoppedStore {
     fn verify_all(&mut self, verifier: &mut Verifier<'_, '_>, db: &Path) -> Result<(), Stop> {
         verifier.database_files(&self.dir, db, Effect::Mended)?;
         verifier.checkpoint(&self.dir.join(LOG_DIR))?;
+        match Identity::read(&self.dir) {
+            Ok(_) => {}
+            Err(StoreError::Damaged { .. }) => {
+                verifier.node_file(Identity::path(&self.dir), Effect::Refused);
+            }
+            Err(error) => return Err(error.into()),
+        }
         match cast(&self.dir) {
             Ok(Cast::Open(shadow)) => self.shadow = Some(shadow),
             Ok(Cast::Empty) => return Ok(()),
@@ -95,7 +102,15 @@ fn verify_shadow(verifier: &mut Verifier<'_, '_>, shadow: &Shadow) -> Result<(),
         start,
         least,
     } = &shadow.parts;
-    verifier.entries(start.damages(), *least);
+    verifier.entries(start.damages(), *least, effect_of_entries(spaces)?);
+    if spaces.base()?.is_some() {
+        let seed = spaces.log_seed()?.unwrap_or(0);
+        match VoteFile::flaw(extents.dir(), seed) {
+            None => {}
+            Some(VoteFlaw::OneSlot(file)) => verifier.node_file(file, Effect::Mended),
+            Some(VoteFlaw::Lost(file)) => verifier.node_file(file, Effect::Refused),
+        }
+    }
     let flaws = head_flaws(start, |_, bytes| {
         verifier.found.entries += 1;
         verifier.passed(bytes)

@@ -1,15 +1,24 @@
 //! What the parts of a verification share: progress, the caller's wish to stop, and the findings.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 use crate::store::dir::exists;
+use crate::store::fjall::keyspaces::Keyspaces;
 use crate::store::fjall::{checkpoint_file, manifest};
 use crate::store::log::{Damage, HeadFlaw};
 use crate::store::verify::{
     DamageKind, Effect, Finding, Place, Verification, Verified, VerifyProgress, VerifyStep,
 };
+
+/// What damaged entries mean for the next start. A member needs all.
+pub(super) fn effect_of_entries(spaces: &Keyspaces) -> Result<Effect, StoreError> {
+    Ok(match spaces.base()? {
+        Some(_) => Effect::Refused,
+        None => Effect::Lost,
+    })
+}
 
 /// Why a verification ends early.
 pub(super) enum Stop {
@@ -111,12 +120,12 @@ impl<'a, 'b> Verifier<'a, 'b> {
         Ok(found.map(|checkpoint| checkpoint.index))
     }
 
-    /// Damaged entries of the log. The tables have those up to `least`.
-    pub(super) fn entries(&mut self, damages: &[Damage], least: u64) {
+    /// Damaged entries of the log. The tables have those up to `least`; the others have this effect.
+    pub(super) fn entries(&mut self, damages: &[Damage], least: u64, otherwise: Effect) {
         for damage in damages {
             let effect = match damage.entries.end <= least + 1 {
                 true => Effect::Mended,
-                false => Effect::Lost,
+                false => otherwise,
             };
             let place = damage.place.clone().map(|(file, bytes)| Place {
                 file,
@@ -130,6 +139,17 @@ impl<'a, 'b> Verifier<'a, 'b> {
                 messages: None,
             });
         }
+    }
+
+    /// A damaged file of a member.
+    pub(super) fn node_file(&mut self, file: PathBuf, effect: Effect) {
+        self.found.add(Finding {
+            kind: DamageKind::Node,
+            effect,
+            what: format!("{} is not as it was written", file.display()),
+            place: Some(Place { file, bytes: None }),
+            messages: None,
+        });
     }
 
     /// A head of which one copy is damaged.
