@@ -61,8 +61,8 @@ fn nothing_is_applied_before_an_entry_that_cannot_be() {
     let key = keys::chunk_address(LOG, 0, keys::PUT);
     let put = |value: &[u8]| {
         let open = store.core.open().unwrap();
-        let before = open.spaces.msgs.get(&key).unwrap().unwrap();
-        open.spaces.msgs.insert(&key, value).unwrap();
+        let before = open.spaces.msgs.get(key).unwrap().unwrap();
+        open.spaces.msgs.insert(key, value).unwrap();
         before.to_vec()
     };
     let address = put(b"nonsense");
