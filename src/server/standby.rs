@@ -56,7 +56,7 @@ async fn follow(mut standing: watch::Receiver<Standing>, leader: watch::Sender<O
                 node: Some(leader.id),
                 address: leader.address.clone(),
             }),
-            Standing::Leads { .. } | Standing::NoMajority => None,
+            Standing::Leads(_) | Standing::NoMajority => None,
         };
         leader.send_if_modified(|before| {
             let is_new = *before != now;

@@ -13,15 +13,13 @@ use super::standby::Standby;
 use super::{blocking, data_dir, disk_room, set_start};
 use crate::cluster::node::roles::{self, Next, Runs};
 use crate::cluster::node::{Beginning, RunningSet, SetNode};
-use crate::cluster::raft::Standing;
+use crate::cluster::raft::{Leadership, Standing};
 use crate::ctl::context::NodeCommand;
 
 /// Pause after a leader could not start the broker.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 /// How often a leader looks at its disk.
 const LOOK_AT_DISK: Duration = Duration::from_secs(2);
-/// How long a stop waits until another node has taken over.
-const HANDOVER_WAIT: Duration = Duration::from_secs(3);
 
 /// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
@@ -192,8 +190,8 @@ impl Supervisor {
             let standing = role.standing.borrow_and_update().clone();
             match roles::next(&standing, &role.runs) {
                 Next::Stay => return false,
-                Next::Begin { term } => {
-                    if !begin(&mut self.stage, role, term).await {
+                Next::Begin(leadership) => {
+                    if !begin(&mut self.stage, role, leadership).await {
                         return true;
                     }
                 }
@@ -213,7 +211,7 @@ impl Supervisor {
 
     fn leads(&self) -> bool {
         let runs = self.role.as_ref().map(|role| &role.runs);
-        matches!(runs, Some(Runs::Broker { .. }))
+        matches!(runs, Some(Runs::Broker(_)))
     }
 
     /// Hands over if this node's disk is full and another's is not.
@@ -235,10 +233,8 @@ impl Supervisor {
     /// Hands over if this node leads, and ends everything in good order.
     async fn end(mut self) {
         if let Some(mut role) = self.role.take() {
-            if let Runs::Broker { .. } = role.runs
-                && hand_over(&mut role).await
-            {
-                self.stage.lose().await;
+            if let Runs::Broker(leadership) = role.runs {
+                hand_over(&mut role, leadership, &mut self.stage).await;
             }
             self.stage.end().await;
             role.set.stop().await;
@@ -258,9 +254,9 @@ async fn changed(role: Option<&mut Role>) {
     std::future::pending().await
 }
 
-/// Starts the broker for a term of leadership. False if that must be tried again.
-async fn begin(stage: &mut Stage, role: &mut Role, term: u64) -> bool {
-    let leads = Standing::Leads { term };
+/// Starts the broker for a leadership. False if that must be tried again.
+async fn begin(stage: &mut Stage, role: &mut Role, leadership: Leadership) -> bool {
+    let leads = Standing::Leads(leadership);
     let mut standing = role.standing.clone();
     let over = async move {
         // Without a sender, the group has ended.
@@ -280,8 +276,11 @@ async fn begin(stage: &mut Stage, role: &mut Role, term: u64) -> bool {
     };
     match begun {
         Ok(true) => {
-            info!(term, "this node leads its set and serves clients");
-            role.runs = Runs::Broker { term };
+            info!(
+                term = leadership.term,
+                "this node leads its set and serves clients"
+            );
+            role.runs = Runs::Broker(leadership);
             true
         }
         Ok(false) => true,
@@ -296,18 +295,30 @@ async fn begin(stage: &mut Stage, role: &mut Role, term: u64) -> bool {
     }
 }
 
-/// Hands over to another member. False if there is none, or if it does not take over in time.
-async fn hand_over(role: &mut Role) -> bool {
+/// Hands over to another member, if there is one that answers. The broker ends as soon as this node has ceased to lead.
+async fn hand_over(role: &mut Role, leadership: Leadership, stage: &mut Stage) {
     let set: &SetNode = role.set.set();
     if set.overview().members.len() < 2 {
-        return false;
+        return;
     }
-    if let Err(error) = set.hand_over(None).await {
+    let leads = Standing::Leads(leadership);
+    let ended = async {
+        let left = role.standing.wait_for(|standing| *standing != leads).await;
+        drop(left);
+        stage.lose().await;
+    };
+    let handed = set.hand_over(None);
+    let (mut ended, mut handed) = (std::pin::pin!(ended), std::pin::pin!(handed));
+    let handed = tokio::select! {
+        () = &mut ended => handed.await,
+        handed = &mut handed => {
+            if handed.is_ok() {
+                ended.await;
+            }
+            handed
+        }
+    };
+    if let Err(error) = handed {
         warn!("no other member takes over before this node stops: {error}");
-        return false;
     }
-    let left = role
-        .standing
-        .wait_for(|standing| !matches!(standing, Standing::Leads { .. }));
-    tokio::time::timeout(HANDOVER_WAIT, left).await.is_ok()
 }

@@ -14,7 +14,6 @@ use super::Batch;
 use super::keys::{self, ChunkKey, KeyspaceName};
 use super::writes::{Change, KeyWrites, Write};
 use crate::model::LogId;
-use std::collections::HashSet;
 
 const PUT: u8 = 0;
 const REMOVE: u8 = 1;
@@ -31,9 +30,9 @@ const COPY_MAX: usize = 4096;
 pub struct Proposal(Arc<[Write]>);
 
 impl Proposal {
-    /// The changes of a batch, without those of the removed logs `dead`; and the logs that it removes.
-    pub(super) fn of(batch: &Batch, dead: &HashSet<LogId>) -> (Proposal, Vec<LogId>) {
-        let plan = KeyWrites::new(batch, dead);
+    /// The changes of a batch, without those of removed logs; and the logs that it removes.
+    pub(super) fn of(batch: &Batch, is_dead: impl Fn(&LogId) -> bool) -> (Proposal, Vec<LogId>) {
+        let plan = KeyWrites::new(batch, is_dead);
         let removed = plan.removed_logs.clone();
         (Proposal(plan.into_writes().into()), removed)
     }
@@ -222,7 +221,7 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        Proposal::of(&batch, &HashSet::new()).0
+        Proposal::of(&batch, |_| false).0
     }
 
     fn encoded(proposal: &Proposal) -> Vec<Bytes> {

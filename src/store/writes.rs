@@ -1,7 +1,7 @@
 //! Turns a batch into writes of keys and values. Pure. The database gives all writes of a batch one sequence
 //! number, so only the last write of each key may remain.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -42,13 +42,13 @@ pub(super) struct KeyWrites {
 }
 
 impl KeyWrites {
-    /// The writes of a batch, without writes to the removed logs `dead`.
-    pub(super) fn new(batch: &Batch, dead: &HashSet<LogId>) -> KeyWrites {
+    /// The writes of a batch, without writes to removed logs.
+    pub(super) fn new(batch: &Batch, is_dead: impl Fn(&LogId) -> bool) -> KeyWrites {
         let mut plan = KeyWrites::default();
         plan.writes.reserve(batch.ops.len() + 1);
         plan.places.reserve(batch.ops.len());
         for op in &batch.ops {
-            let alive = |log: &LogId| !dead.contains(log) && !plan.removed_logs.contains(log);
+            let alive = |log: &LogId| !is_dead(log) && !plan.removed_logs.contains(log);
             match op {
                 Op::PutChunk { log, first, chunk } if alive(log) => {
                     plan.set(
@@ -227,8 +227,7 @@ mod tests {
 
     fn writes(ops: Vec<Op>, dead: &[LogId]) -> Vec<(KeyspaceName, Vec<u8>, Change)> {
         let batch: Batch = ops.into_iter().collect();
-        let dead = dead.iter().copied().collect();
-        KeyWrites::new(&batch, &dead)
+        KeyWrites::new(&batch, |log| dead.contains(log))
             .into_writes()
             .into_iter()
             .map(|write| (write.space, write.key.to_vec(), write.change))

@@ -102,7 +102,7 @@ pub(super) fn is_alive(status: &ClusterStatus, member: &MemberStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::raft::Standing;
+    use crate::cluster::raft::{Leadership, Standing};
 
     fn member(id: u64, name: &str) -> MemberInfo {
         MemberInfo {
@@ -130,7 +130,7 @@ mod tests {
         ClusterStatus {
             this: member(1, "a"),
             set: Some(1),
-            standing: Standing::Leads { term: 1 },
+            standing: Standing::Leads(Leadership { term: 1, number: 1 }),
             term: 1,
             last_index: None,
             committed: None,

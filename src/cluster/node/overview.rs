@@ -53,7 +53,7 @@ impl Overview {
         heard: impl Fn(u64) -> Option<(Facts, Duration)>,
     ) -> Overview {
         let leader = match &status.standing {
-            Standing::Leads { .. } => Some(status.this.id),
+            Standing::Leads(_) => Some(status.this.id),
             Standing::Follows { leader, .. } => Some(leader.id),
             Standing::NoMajority => None,
         };

@@ -252,7 +252,7 @@ impl SetNode {
     /// The leader, unless this node leads.
     fn leader(&self) -> Result<Option<MemberInfo>, SetError> {
         match self.group.status().standing {
-            Standing::Leads { .. } => Ok(None),
+            Standing::Leads(_) => Ok(None),
             Standing::Follows { leader, .. } => Ok(Some(leader)),
             Standing::NoMajority => {
                 let advice = self.overview().advice();
@@ -357,7 +357,7 @@ impl SetNode {
 
 fn leader(status: &ClusterStatus) -> Option<MemberInfo> {
     match &status.standing {
-        Standing::Leads { .. } => Some(status.this.clone()),
+        Standing::Leads(_) => Some(status.this.clone()),
         Standing::Follows { leader, .. } => Some(leader.clone()),
         Standing::NoMajority => None,
     }

@@ -31,12 +31,13 @@ use super::replicated::Replicated;
 use super::sending::Sendings;
 use super::set_id::SetId;
 use super::standing::{
-    ClusterStatus, Evidence, MemberInfo, MemberRole, MemberStatus, Standing, standing_of,
+    ClusterStatus, Evidence, Leadership, Leaderships, MemberInfo, MemberRole, MemberStatus,
+    Standing, standing_of,
 };
 use super::tracker::Proposals;
 use super::transfer;
-use super::types::{Group, Members, NodeFacts, entry_id, log_id, store_index};
-use crate::store::{FjallStore, Journal, Replica, Store, StoreError};
+use super::types::{Changes, Group, Members, NodeFacts, entry_id, log_id, store_index};
+use crate::store::{FjallStore, Journal, Proposal, Replica, Store, StoreError};
 
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
@@ -78,8 +79,10 @@ pub enum MemberError {
     Known(String),
     #[error("no member has the id {0}")]
     Unknown(u64),
-    #[error("there is no other member to hand over to")]
+    #[error("no other member answers to which this node could hand over")]
     Alone,
+    #[error("{0} does not answer, and cannot take over")]
+    Unheard(String),
     #[error("no other node has taken over in time")]
     NotTransferred,
 }
@@ -105,8 +108,10 @@ pub struct Member {
     /// When this node led as the only voter last, and in which term. It was a majority then, and the first other voters
     /// have heard it since.
     alone: Mutex<Option<(u64, Moment)>>,
-    /// The leadership that a broker uses.
-    leadership: Mutex<Option<(u64, Arc<Proposals>)>>,
+    /// The leaderships of this node.
+    leaderships: Mutex<Leaderships>,
+    /// The leadership that a broker uses, and what was proposed in it.
+    used: Mutex<Option<(Leadership, Arc<Proposals>)>>,
     elections: AtomicU64,
     /// How often Raft was started.
     starts: AtomicU64,
@@ -154,7 +159,8 @@ impl Member {
             standing: watch::Sender::new(Standing::NoMajority),
             heard: Mutex::default(),
             alone: Mutex::default(),
-            leadership: Mutex::default(),
+            leaderships: Mutex::default(),
+            used: Mutex::default(),
             elections: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),
@@ -263,43 +269,50 @@ impl Member {
 
     async fn until_leading(&self) -> Result<(), MemberError> {
         let mut standing = self.standing();
-        let leads = standing.wait_for(|standing| matches!(standing, Standing::Leads { .. }));
+        let leads = standing.wait_for(|standing| matches!(standing, Standing::Leads(_)));
         let leads = tokio::time::timeout(CATCH_UP_WITHIN, leads).await;
         leads.map_err(raft_error)?.map_err(raft_error)?;
         Ok(())
     }
 
-    /// The store on which the leader runs the broker, when everything that was committed before is applied to it. It
+    /// The store on which the leader runs the broker, when everything that was proposed before is applied to it. It
     /// takes nothing any more once the leadership is lost.
     pub async fn lead(&self) -> Result<Arc<dyn Store>, NotLeading> {
         let raft = self.running().map_err(|_| NotLeading)?.raft;
-        let mut metrics = raft.metrics();
         let mut standing = self.standing();
-        loop {
-            let Standing::Leads { term } = *standing.borrow_and_update() else {
-                return Err(NotLeading);
-            };
-            let applied = metrics.borrow_watched().last_applied;
-            if let Some(own) = applied.filter(|id| leader_term(id) == term) {
-                let proposals = Arc::new(Proposals::default());
-                let before = self.leadership.lock().replace((term, proposals.clone()));
-                if let Some((_, before)) = before {
-                    before.lose();
-                }
-                self.check_leadership(&self.standing.borrow());
-                return Ok(Arc::new(Replicated {
-                    store: self.store.clone(),
-                    raft,
-                    own,
-                    proposals,
-                    runtime: Handle::current(),
-                }));
+        let Standing::Leads(leadership) = *standing.borrow_and_update() else {
+            return Err(NotLeading);
+        };
+        let own = loop {
+            // An entry of its own, behind all that an earlier broker of the same term may have proposed.
+            let barrier = raft.client_write(Changes(Proposal::default()));
+            tokio::select! {
+                applied = barrier => if let Ok(applied) = applied {
+                    break *applied.log_id();
+                },
+                _ = standing.changed() => return Err(NotLeading),
             }
             tokio::select! {
-                changed = metrics.changed() => changed.map_err(|_| NotLeading)?,
-                changed = standing.changed() => changed.map_err(|_| NotLeading)?,
+                () = tokio::time::sleep(self.options.heartbeat) => {}
+                _ = standing.changed() => return Err(NotLeading),
             }
+        };
+        if leader_term(&own) != leadership.term {
+            return Err(NotLeading);
         }
+        let proposals = Arc::new(Proposals::default());
+        let before = self.used.lock().replace((leadership, proposals.clone()));
+        if let Some((_, before)) = before {
+            before.lose();
+        }
+        self.end_others(&self.standing.borrow());
+        Ok(Arc::new(Replicated::new(
+            self.store.clone(),
+            raft,
+            own,
+            proposals,
+            Handle::current(),
+        )))
     }
 
     /// Adds a node. It has what the set has, and votes, when this returns.
@@ -346,41 +359,73 @@ impl Member {
         Ok(())
     }
 
-    /// Hands the leadership over: to this member, or to the one that has most. Returns when this node has ceased to
-    /// lead.
+    /// Hands the leadership over: to this member, or to the one that has most. Returns when another one leads. This node
+    /// has ceased to serve before.
     pub async fn transfer(&self, to: Option<u64>) -> Result<(), MemberError> {
         let raft = self.running()?.raft;
-        let to = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let me = self.options.this.id;
-            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-            let matched = metrics.replication.as_ref();
-            let others = matched.into_iter().flatten();
-            let others = others.filter(|(id, _)| **id != me && voters.contains(id));
-            match to {
-                Some(to) if !voters.contains(&to) => return Err(MemberError::Unknown(to)),
-                Some(to) => to,
-                None => match others.max_by_key(|(_, matched)| **matched) {
-                    Some((id, _)) => *id,
-                    None => return Err(MemberError::Alone),
-                },
+        let Some(term) = self.ask_to_lead(&raft, to).await? else {
+            return Ok(());
+        };
+        let mut metrics = raft.metrics();
+        let follows = async {
+            loop {
+                let is_over = {
+                    let metrics = metrics.borrow_watched();
+                    metrics.current_term > term && metrics.current_leader.is_some()
+                };
+                if is_over || metrics.changed().await.is_err() {
+                    return;
+                }
             }
         };
-        if to == self.options.this.id {
-            return Ok(());
+        let follows = tokio::time::timeout(TRANSFER_WITHIN, follows).await;
+        follows.map_err(|_| MemberError::NotTransferred)
+    }
+
+    /// Ceases to serve, and asks another member to lead: this one, or the one that has most. Returns the term that ends
+    /// so, or `None` if this node is to lead and does.
+    async fn ask_to_lead(&self, raft: &Core, to: Option<u64>) -> Result<Option<u64>, MemberError> {
+        let me = self.options.this.id;
+        let (to, term) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let to = match to {
+                Some(to) if to == me => return Ok(None),
+                to => self.successor(&metrics, to)?,
+            };
+            (to, metrics.current_term)
+        };
+        // Its votes do not wait until the lease of this node has ended.
+        self.leaderships.lock().give_up(term);
+        self.stand(Standing::NoMajority);
+        let asked = raft.trigger().transfer_leader(to).await;
+        asked.map_err(raft_error)?;
+        Ok(Some(term))
+    }
+
+    /// The voter that takes over: `to`, or the one that has most. It must have answered lately.
+    fn successor(&self, metrics: &RaftMetrics<Group>, to: Option<u64>) -> Result<u64, MemberError> {
+        let me = self.options.this.id;
+        let members = &metrics.membership_config;
+        let voters: BTreeSet<u64> = members.voter_ids().filter(|id| *id != me).collect();
+        let answers = |id: &u64| {
+            let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(id)?);
+            answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
+        };
+        let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+        match to {
+            Some(to) if !voters.contains(&to) => Err(MemberError::Unknown(to)),
+            Some(to) if !answers(&to) => {
+                let node = members.membership().get_node(&to);
+                let name = node.map_or_else(|| to.to_string(), |node| node.name.clone());
+                Err(MemberError::Unheard(name))
+            }
+            Some(to) => Ok(to),
+            None => {
+                let live = voters.into_iter().filter(answers);
+                live.max_by_key(matched).ok_or(MemberError::Alone)
+            }
         }
-        raft.trigger()
-            .transfer_leader(to)
-            .await
-            .map_err(raft_error)?;
-        let mut standing = self.standing();
-        let ceased = standing.wait_for(|it| !matches!(it, Standing::Leads { .. }));
-        let ceased = tokio::time::timeout(TRANSFER_WITHIN, ceased).await;
-        ceased
-            .map_err(|_| MemberError::NotTransferred)?
-            .map_err(raft_error)?;
-        Ok(())
     }
 
     /// The set as this node knows it.
@@ -591,7 +636,7 @@ impl Member {
                 return;
             }
             self.stand(self.judge(&metrics));
-            self.look_at_disk(&mut stall, &running.durability).await;
+            self.look_at_disk(&mut stall, running).await;
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();
                 self.look_at_log(&running.raft, &metrics).await;
@@ -665,11 +710,16 @@ impl Member {
             leader,
             unheard,
         };
-        standing_of(evidence, self.options.election_timeout)
+        let has_lost = self.used.lock().as_ref().is_some_and(|it| it.1.is_lost());
+        let mut leaderships = self.leaderships.lock();
+        if has_lost {
+            leaderships.end();
+        }
+        standing_of(evidence, self.options.election_timeout, &mut leaderships)
     }
 
     fn stand(&self, new: Standing) {
-        self.check_leadership(&new);
+        self.end_others(&new);
         self.standing.send_if_modified(|standing| {
             let is_new = *standing != new;
             let has_leader = !matches!(new, Standing::NoMajority);
@@ -684,14 +734,14 @@ impl Member {
     }
 
     /// Ends the leadership that a broker uses, unless it is this one.
-    fn check_leadership(&self, standing: &Standing) {
-        let mut leadership = self.leadership.lock();
-        let holds = match (&*leadership, standing) {
-            (Some((term, _)), Standing::Leads { term: now }) => term == now,
+    fn end_others(&self, standing: &Standing) {
+        let mut used = self.used.lock();
+        let holds = match (&*used, standing) {
+            (Some((leadership, _)), Standing::Leads(now)) => leadership == now,
             (None, _) => true,
             (Some(_), Standing::Follows { .. } | Standing::NoMajority) => false,
         };
-        if !holds && let Some((_, proposals)) = leadership.take() {
+        if !holds && let Some((_, proposals)) = used.take() {
             proposals.lose();
         }
     }
@@ -749,14 +799,13 @@ impl Member {
         members.collect()
     }
 
-    /// Hands over when this leader's disk has stalled.
-    async fn look_at_disk(&self, stall: &mut Stall, durability: &Durability<FjallStore>) {
-        let leads = matches!(*self.standing.borrow(), Standing::Leads { .. });
-        let is_due = stall.is_due(durability.progress(), Group::now());
+    /// Hands over when this leader's disk has stalled, if another member answers.
+    async fn look_at_disk(&self, stall: &mut Stall, running: &Running) {
+        let leads = matches!(*self.standing.borrow(), Standing::Leads(_));
+        let is_due = stall.is_due(running.durability.progress(), Group::now());
         if leads && is_due {
             warn!("the disk of this leader has stalled: it hands over");
-            let handed = self.transfer(None).await;
-            if let Err(failure) = handed {
+            if let Err(failure) = self.ask_to_lead(&running.raft, None).await {
                 warn!(%failure, "cannot hand over");
             }
         }

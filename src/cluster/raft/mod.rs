@@ -17,7 +17,7 @@ mod types; // Raft's types and the store's
 
 pub use member::{Member, MemberError, MemberOptions, NotLeading};
 pub use peers::{Lane, PeerError, PeerStream, Peers};
-pub use standing::{ClusterStatus, MemberInfo, MemberRole, MemberStatus, Standing};
+pub use standing::{ClusterStatus, Leadership, MemberInfo, MemberRole, MemberStatus, Standing};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! The store on which the leader runs the broker: what it writes is proposed to the set, is durable when a majority has
 //! it, and is read from this node's own database.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use openraft::Raft;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::machine::Machine;
@@ -17,12 +19,33 @@ use crate::store::{
 
 /// The store of one leadership.
 pub(super) struct Replicated {
-    pub(super) store: Arc<FjallStore>,
-    pub(super) raft: Raft<Group, Machine<FjallStore>>,
+    store: Arc<FjallStore>,
+    raft: Raft<Group, Machine<FjallStore>>,
     /// An entry of this leadership.
-    pub(super) own: LogId,
-    pub(super) proposals: Arc<Proposals>,
-    pub(super) runtime: Handle,
+    own: LogId,
+    proposals: Arc<Proposals>,
+    /// Logs whose removal is proposed in this leadership, and which the store may not know yet to be removed.
+    removals: Mutex<HashSet<QueueLog>>,
+    runtime: Handle,
+}
+
+impl Replicated {
+    pub(super) fn new(
+        store: Arc<FjallStore>,
+        raft: Raft<Group, Machine<FjallStore>>,
+        own: LogId,
+        proposals: Arc<Proposals>,
+        runtime: Handle,
+    ) -> Replicated {
+        Replicated {
+            store,
+            raft,
+            own,
+            proposals,
+            removals: Mutex::default(),
+            runtime,
+        }
+    }
 }
 
 fn not_leading() -> StoreError {
@@ -40,7 +63,7 @@ impl From<Lost> for StoreError {
 
 impl Journal for Replicated {
     fn append(&self, batch: &Batch) -> Result<(), StoreError> {
-        let proposal = self.store.propose(batch);
+        let proposal = self.store.propose(batch, &mut self.removals.lock());
         if proposal.is_empty() {
             return Ok(());
         }

@@ -14,11 +14,19 @@ pub struct MemberInfo {
     pub address: String,
 }
 
+/// A time for which this node leads without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    pub term: u64,
+    /// Counts the leaderships of this process. A term has several if the majority was not heard for a while.
+    pub number: u64,
+}
+
 /// What this node is in its set now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It leads, and a majority was heard within the election timeout.
-    Leads { term: u64 },
+    Leads(Leadership),
     /// It follows a leader that it has heard within the election timeout.
     Follows { leader: MemberInfo, term: u64 },
     /// It knows no leader, or leads and does not hear a majority.
@@ -77,15 +85,65 @@ pub(super) struct Evidence {
     pub(super) unheard: Option<Duration>,
 }
 
+/// The leaderships of this node, one after another.
+#[derive(Debug, Default)]
+pub(super) struct Leaderships {
+    /// The current or last one.
+    last: Option<Leadership>,
+    is_over: bool,
+    /// The last term that this node has given up.
+    given_up: Option<u64>,
+}
+
+impl Leaderships {
+    /// The current one is over, also if this node goes on to lead in its term: something that was proposed in it may be
+    /// committed later, unknown to those who proposed it.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// This node serves no more in this term, for another one is asked to take over.
+    pub(super) fn give_up(&mut self, term: u64) {
+        self.given_up = self.given_up.max(Some(term));
+        self.end();
+    }
+
+    /// The leadership of this node, which leads in `term`.
+    fn of(&mut self, term: u64) -> Option<Leadership> {
+        if self.given_up >= Some(term) {
+            return None;
+        }
+        let current = self.last.filter(|last| last.term == term && !self.is_over);
+        let leadership = current.unwrap_or(Leadership {
+            term,
+            number: self.last.map_or(1, |last| last.number + 1),
+        });
+        self.last = Some(leadership);
+        self.is_over = false;
+        Some(leadership)
+    }
+}
+
 /// This node's standing. Followers elect no other leader while they have heard theirs within the election timeout, so
-/// a leader that has not heard a majority for so long does not lead for certain.
-pub(super) fn standing_of(evidence: Evidence, election_timeout: Duration) -> Standing {
+/// a leader that has not heard a majority for so long does not lead for certain. Only a transfer does without this: the
+/// leader gives its term up before it asks another one to take over.
+pub(super) fn standing_of(
+    evidence: Evidence,
+    election_timeout: Duration,
+    leaderships: &mut Leaderships,
+) -> Standing {
     let is_heard = evidence.unheard.is_some_and(|it| it < election_timeout);
     let term = evidence.term;
-    match (evidence.leads, evidence.leader) {
-        (true, _) if is_heard => Standing::Leads { term },
-        (false, Some(leader)) if is_heard => Standing::Follows { leader, term },
-        _ => Standing::NoMajority,
+    if evidence.leads
+        && is_heard
+        && let Some(leadership) = leaderships.of(term)
+    {
+        return Standing::Leads(leadership);
+    }
+    leaderships.end();
+    match evidence.leader {
+        Some(leader) if is_heard && !evidence.leads => Standing::Follows { leader, term },
+        Some(_) | None => Standing::NoMajority,
     }
 }
 
@@ -100,20 +158,21 @@ mod tests {
             id: 7,
             ..MemberInfo::default()
         };
-        let standing = |leads, leader: Option<&MemberInfo>, unheard: Option<u64>| {
+        let mut leaderships = Leaderships::default();
+        let mut standing = |leads, leader: Option<&MemberInfo>, unheard: Option<u64>| {
             let evidence = Evidence {
                 leads,
                 term: 3,
                 leader: leader.cloned(),
                 unheard: unheard.map(Duration::from_millis),
             };
-            standing_of(evidence, timeout)
+            standing_of(evidence, timeout, &mut leaderships)
         };
         let follows = Standing::Follows {
             leader: leader.clone(),
             term: 3,
         };
-        let leads = Standing::Leads { term: 3 };
+        let leads = Standing::Leads(Leadership { term: 3, number: 1 });
         assert_eq!(standing(true, Some(&leader), Some(499)), leads);
         assert_eq!(
             standing(true, Some(&leader), Some(500)),
@@ -126,5 +185,41 @@ mod tests {
             Standing::NoMajority
         );
         assert_eq!(standing(false, None, Some(0)), Standing::NoMajority);
+    }
+
+    #[test]
+    fn a_leadership_that_is_over_is_never_taken_up_again() {
+        let timeout = Duration::from_millis(500);
+        let mut leaderships = Leaderships::default();
+        let leads = |leaderships: &mut Leaderships, term, unheard| {
+            let evidence = Evidence {
+                leads: true,
+                term,
+                leader: None,
+                unheard: Some(Duration::from_millis(unheard)),
+            };
+            match standing_of(evidence, timeout, leaderships) {
+                Standing::Leads(Leadership { term, number }) => Some((term, number)),
+                Standing::Follows { .. } | Standing::NoMajority => None,
+            }
+        };
+        assert_eq!(leads(&mut leaderships, 3, 0), Some((3, 1)));
+        assert_eq!(leads(&mut leaderships, 3, 499), Some((3, 1)));
+        assert_eq!(leads(&mut leaderships, 3, 700), None);
+        assert_eq!(
+            leads(&mut leaderships, 3, 0),
+            Some((3, 2)),
+            "in the same term"
+        );
+        leaderships.end();
+        assert_eq!(
+            leads(&mut leaderships, 3, 0),
+            Some((3, 3)),
+            "a proposal was lost"
+        );
+        assert_eq!(leads(&mut leaderships, 5, 0), Some((5, 4)));
+        leaderships.give_up(5);
+        assert_eq!(leads(&mut leaderships, 5, 0), None);
+        assert_eq!(leads(&mut leaderships, 6, 0), Some((6, 5)));
     }
 }

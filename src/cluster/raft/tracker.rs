@@ -51,6 +51,11 @@ impl Proposals {
         self.changed.notify_all();
     }
 
+    /// Whether a proposal, or the leadership, was lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.reached.lock().lost
+    }
+
     /// Waits until everything is committed that was proposed before.
     pub(super) fn wait_committed(&self) -> Result<(), Lost> {
         self.wait(|reached, upto| reached.committed >= upto)

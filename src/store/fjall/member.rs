@@ -1,5 +1,6 @@
 //! The store of a member of a set: a data directory enters a set, and the set's replication drives its log.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use super::open::LOG_DIR;
 use super::options::FjallOptions;
 use super::snapshot::{Received, SnapshotSource, SnapshotTarget};
 use super::{FjallStore, dir};
+use crate::model::LogId;
 use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
 
@@ -51,11 +53,14 @@ impl FjallStore {
         open.checkpoint_whole()
     }
 
-    /// The changes of a batch, as the set is asked to make them.
-    pub fn propose(&self, batch: &Batch) -> Proposal {
-        let mut removed = self.core.removed.lock();
-        let (proposal, removed_logs) = Proposal::of(batch, &removed.dead);
-        removed.dead.extend(removed_logs);
+    /// The changes of a batch, as the set is asked to make them. `removals` are the logs whose removal is proposed and may
+    /// not be applied yet. Only an applied removal is the store's own: one that is proposed may never come true.
+    pub fn propose(&self, batch: &Batch, removals: &mut HashSet<LogId>) -> Proposal {
+        let removed = self.core.removed.lock();
+        removals.retain(|log| !removed.dead.contains(log));
+        let is_dead = |log: &LogId| removed.dead.contains(log) || removals.contains(log);
+        let (proposal, removed_logs) = Proposal::of(batch, is_dead);
+        removals.extend(removed_logs);
         proposal
     }
 

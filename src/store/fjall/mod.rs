@@ -144,7 +144,10 @@ impl Drop for FjallStore {
 impl Journal for FjallStore {
     fn append(&self, batch: &Batch) -> Result<(), StoreError> {
         let open = self.core.open()?;
-        let plan = KeyWrites::new(batch, &self.core.removed.lock().dead);
+        let plan = {
+            let removed = self.core.removed.lock();
+            KeyWrites::new(batch, |log| removed.dead.contains(log))
+        };
         let removed_logs = plan.removed_logs.clone();
         let writes = plan.into_writes();
         if writes.is_empty() {

@@ -85,6 +85,77 @@ async fn a_leader_that_is_cut_off_confirms_nothing_and_another_leads() {
     }
 }
 
+/// A leader that does not hear the majority for less time than an election takes goes on to lead in its term. What its
+/// broker has proposed may still be committed then, and the next broker must not begin before it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_begins_again_in_a_term_sees_what_the_one_before_has_proposed() {
+    let (dir, network) = (scratch(), Arc::default());
+    let mut nodes = three(dir.path(), &network).await;
+    nodes[0].member().form(infos(&nodes)).await.unwrap();
+    let mut tries = 0..20;
+    let seen = loop {
+        assert!(tries.next().is_some(), "another node has led each time");
+        let first = leader(&nodes).await;
+        let member = nodes[first].member();
+        let Standing::Leads(before) = nodes[first].standing() else {
+            continue;
+        };
+        let Ok(store) = member.lead().await else {
+            continue;
+        };
+        network.cut.lock().insert(nodes[first].info().id);
+        let values = 200..210;
+        assert!(!write(store, values.clone()).await);
+        network.cut.lock().clear();
+        let mut standing = member.standing();
+        let changed = standing.wait_for(|it| !matches!(it, Standing::NoMajority));
+        let Standing::Leads(after) = changed.await.unwrap().clone() else {
+            continue;
+        };
+        assert_ne!(before, after);
+        if before.term == after.term && member.lead().await.is_ok() {
+            break (values.collect::<Vec<u8>>(), nodes[first].values());
+        }
+    };
+    assert_eq!(seen.1, seen.0);
+    for node in &mut nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_ceases_to_serve_before_it_asks_another_one_that_answers() {
+    let (dir, network) = (scratch(), Arc::default());
+    let mut nodes = three(dir.path(), &network).await;
+    nodes[0].member().form(infos(&nodes)).await.unwrap();
+    let first = leader(&nodes).await;
+    let (gone, other) = match first {
+        0 => (1, 2),
+        1 => (0, 2),
+        _ => (0, 1),
+    };
+    let gone_id = nodes[gone].info().id;
+    nodes[gone].stop().await;
+    let member = nodes[first].member();
+    let unheard = || {
+        let status = member.status();
+        let gone = status.members.iter().find(|it| it.member.id == gone_id);
+        gone.and_then(|it| it.unheard)
+            .is_some_and(|it| it > Duration::from_millis(400))
+    };
+    eventually("the election timeout has passed", unheard).await;
+    let asked = member.transfer(Some(gone_id)).await;
+    assert!(matches!(asked, Err(MemberError::Unheard(_))), "{asked:?}");
+    assert!(nodes[first].leads());
+    member.transfer(None).await.unwrap();
+    assert!(!nodes[first].leads());
+    eventually("the live one leads", || nodes[other].leads()).await;
+    drop(member);
+    for node in nodes.iter_mut().filter(|node| node.running.is_some()) {
+        node.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_ran_alone_grows_to_three_and_a_member_leaves() {
     let (dir, network) = (scratch(), Arc::default());

@@ -174,7 +174,7 @@ impl Node {
     }
 
     fn leads(&self) -> bool {
-        self.running.is_some() && matches!(self.standing(), Standing::Leads { .. })
+        self.running.is_some() && matches!(self.standing(), Standing::Leads(_))
     }
 
     /// The values of the definitions in its database.

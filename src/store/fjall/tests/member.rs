@@ -19,7 +19,7 @@ fn definition(store: &FjallStore, value: u8) -> Proposal {
     }]
     .into_iter()
     .collect();
-    store.propose(&batch)
+    store.propose(&batch, &mut HashSet::new())
 }
 
 fn read(store: &FjallStore) -> Vec<(EntryId, Proposal)> {
@@ -273,4 +273,20 @@ fn a_damaged_first_entry_of_the_last_extent_does_not_hide_those_behind_it() {
         let refused = FjallStore::open_member(dir.path(), small());
         assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{byte}");
     }
+}
+
+#[test]
+fn a_removal_that_is_proposed_and_never_applied_is_forgotten_with_its_leadership() {
+    let dir = scratch();
+    let store = member(dir.path());
+    let put = batch(1, append(LOG, 0, chunk_of(0, 1, 10)));
+    let mut removals = HashSet::new();
+    assert!(!store.propose(&put, &mut removals).is_empty());
+    let removal = batch(0, vec![Op::RemoveLog { log: LOG }]);
+    assert!(!store.propose(&removal, &mut removals).is_empty());
+    let dropped = store.propose(&put, &mut removals);
+    assert!(dropped.is_empty(), "nothing is written to a removed log");
+    // The entry was cut off with its leadership, and the log lives.
+    let kept = store.propose(&put, &mut HashSet::new());
+    assert!(!kept.is_empty());
 }

@@ -13,7 +13,7 @@ mod snapshot;
 mod sweep;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;

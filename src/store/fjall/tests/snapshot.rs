@@ -21,7 +21,7 @@ fn id(term: u64, index: u64) -> EntryId {
 /// Appends and applies a batch as the next entry of a term.
 fn change(store: &FjallStore, term: u64, ops: Vec<Op>) {
     let next = store.replica_state().unwrap().last.index + 1;
-    let proposal = store.propose(&batch(next, ops));
+    let proposal = store.propose(&batch(next, ops), &mut HashSet::new());
     store.append_entry(id(term, next), &proposal).unwrap();
     store.sync_log().unwrap();
     store.note_majority(id(term, next));
@@ -162,7 +162,10 @@ fn a_snapshot_of_entries_that_are_there_only_applies_them() {
     }
     // It may have been counted for a majority.
     let beyond = id(3, last.index + 1);
-    let proposal = store.propose(&batch(1, append(OTHER, 40, chunk_of(9, 1, 10))));
+    let proposal = store.propose(
+        &batch(1, append(OTHER, 40, chunk_of(9, 1, 10))),
+        &mut HashSet::new(),
+    );
     store.append_entry(beyond, &proposal).unwrap();
     store.sync_log().unwrap();
     let mut snapshot = source.snapshot().unwrap();
