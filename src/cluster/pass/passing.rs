@@ -170,7 +170,8 @@ impl Passing {
     async fn ask_leaders(&self, header: Bytes) -> Result<(LinkStream, Peer), String> {
         let until = Instant::now() + self.hold;
         let mut leaders = self.leader.clone();
-        let mut why = "no leader: too few nodes of the set hear each other".to_owned();
+        // What the last answer said. An attempt that the time cuts short tells less.
+        let mut why = None;
         loop {
             let leader = leaders.borrow_and_update().clone();
             // Without a leader only the news of one helps.
@@ -178,15 +179,21 @@ impl Passing {
             if let Some(leader) = leader {
                 match timeout_at(until, self.ask(&leader, header.clone())).await {
                     Ok(Ok(stream)) => return Ok((stream, leader)),
-                    Ok(Err(because)) => why = because,
-                    Err(_) => return Err(format!("no leader: {} does not answer", leader.address)),
+                    Ok(Err(because)) => why = Some(because),
+                    Err(_) => {
+                        let silent = || format!("no leader: {} does not answer", leader.address);
+                        return Err(why.unwrap_or_else(silent));
+                    }
                 }
                 again_at = until.min(Instant::now() + ASK_AGAIN_AFTER);
             }
             match timeout_at(again_at, leaders.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err("the node stops".to_owned()),
-                Err(_) if again_at == until => return Err(why),
+                Err(_) if again_at == until => {
+                    let none = || "no leader: too few nodes of the set hear each other".to_owned();
+                    return Err(why.unwrap_or_else(none));
+                }
                 Err(_) => {}
             }
         }

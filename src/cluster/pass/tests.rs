@@ -21,7 +21,7 @@ use crate::cluster::link::{
 use crate::net::{Acceptor, Capacity, Listener, SocketPermit, Transport};
 
 const LONG: Duration = Duration::from_secs(20);
-const HOLD: Duration = Duration::from_millis(300);
+const HOLD: Duration = Duration::from_secs(1);
 const CAPACITY: Capacity = Capacity {
     authenticated: 1000,
     newcomers: 1000,

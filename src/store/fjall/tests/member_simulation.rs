@@ -136,7 +136,7 @@ impl World {
             key: LAST.to_vec(),
             value,
         });
-        self.store().propose(&batch(0, ops))
+        self.store().propose(&batch(0, ops), &mut HashSet::new())
     }
 
     /// A later leader replaces what no majority has.
