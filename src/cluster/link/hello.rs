@@ -206,3 +206,90 @@ fn ahead_ms(theirs: u64, waited: Waited) -> i64 {
     let signed = |ms| i64::try_from(ms).unwrap_or(i64::MAX);
     signed(ahead) - signed(behind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Outgoing, Tag};
+    use super::super::trust::{Secret, Side, Trust};
+    use super::*;
+    use crate::cluster::frozen::frozen;
+
+    #[test]
+    fn the_handshake_of_release_1_is_frozen() {
+        let greeting = Greeting {
+            versions: Versions {
+                oldest: 1,
+                newest: 1,
+            },
+            nonce: [7; NONCE],
+        };
+        let read = Greeting::decode(&frozen("greeting", &greeting.encode()));
+        assert_eq!(read, Some(greeting));
+        for (name, purpose) in [
+            ("account_raft", Purpose::Lane(Lane::Raft)),
+            ("account_control", Purpose::Lane(Lane::Control)),
+            ("account_stream", Purpose::Stream),
+        ] {
+            let account = Account {
+                node: 0xA1,
+                set: Some(0x0102_0304_0506_0708),
+                wall_ms: 1_790_000_000_000,
+                purpose,
+                name: "a".to_owned(),
+            };
+            let mut now = Vec::new();
+            account.encode(&mut now);
+            assert_eq!(Account::decode(&frozen(name, &now)), Some(account));
+        }
+        for (name, verdict) in [
+            ("verdict_ok", Ok(())),
+            ("verdict_secret", Err(Refused::Secret)),
+            ("verdict_set", Err(Refused::Set)),
+            ("verdict_own_id", Err(Refused::OwnId)),
+            (
+                "verdict_clocks",
+                Err(Refused::ClocksApart { ahead_ms: -1_500 }),
+            ),
+        ] {
+            let mut now = Vec::new();
+            encode_verdict(verdict, &mut now);
+            let frozen = frozen(name, &now);
+            assert_eq!(decode_verdict(&frozen), Some((verdict, &[][..])));
+        }
+        let secret = Secret::new(b"a secret of the tests").expect("long enough");
+        let trust = Trust::new(Some(secret), None).expect("a secret");
+        let seen: &[&[u8]] = &[b"greetings", b"account"];
+        for (name, side) in [
+            ("proof_dialing", Side::Dialing),
+            ("proof_accepting", Side::Accepting),
+        ] {
+            let proof = frozen(name, &trust.proof(side, seen));
+            assert!(trust.proves(side, seen, &proof));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_frames_of_release_1_are_frozen() {
+        let mut outgoing = Outgoing::default();
+        let body = || [bytes::Bytes::from_static(b"body")];
+        outgoing.push(1, Tag::Request(16), body());
+        outgoing.push(2, Tag::Answer, body());
+        outgoing.push(3, Tag::Refusal, body());
+        outgoing.push(0, Tag::Open(32), body());
+        let mut now = Vec::new();
+        outgoing.write_to(&mut now).await.expect("a vector");
+        let frozen = frozen("frames", &now);
+        let mut reader = super::super::frame::FrameReader::new(&frozen[..]);
+        for (id, tag) in [
+            (1, Tag::Request(16)),
+            (2, Tag::Answer),
+            (3, Tag::Refusal),
+            (0, Tag::Open(32)),
+        ] {
+            let head = reader.head().await.expect("a head").expect("a frame");
+            assert_eq!((head.id, head.tag), (id, tag));
+            let body = reader.body(head.length).await.expect("a body");
+            assert_eq!(body, "body");
+        }
+    }
+}

@@ -41,6 +41,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_facts_of_release_1_are_frozen() {
+        let member = |id, name: &str| MemberInfo {
+            id,
+            name: name.to_owned(),
+            address: format!("{name}.example:25672"),
+        };
+        let facts = Facts {
+            this: member(0xB2, "b"),
+            set: Some(0x0102_0304_0506_0708),
+            leader: Some(member(0xA1, "a")),
+            report: "{}".to_owned(),
+        };
+        let frozen = crate::cluster::frozen::frozen("facts.json", &facts.encode());
+        assert_eq!(Facts::decode(&frozen), Ok(facts));
+    }
+
+    #[test]
     fn facts_of_other_releases_are_read() {
         let facts = Facts {
             set: Some(u64::MAX),

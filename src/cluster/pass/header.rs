@@ -38,3 +38,35 @@ impl Header {
         serde_json::from_slice(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_release_1_are_frozen_and_additions_are_passed_over() {
+        let facts = ClientFacts {
+            client: "[2001:db8::1]:5000".parse().expect("an address"),
+            local: "192.0.2.1:5672".parse().expect("an address"),
+            tls: None,
+        };
+        for (name, door) in [
+            ("passed_amqp.json", Door::Amqp),
+            ("passed_cmq.json", Door::Cmq),
+            ("passed_management.json", Door::Management),
+            ("passed_metrics.json", Door::Metrics),
+        ] {
+            let header = Header {
+                door,
+                facts: facts.clone(),
+            };
+            let now = header.encode().expect("JSON");
+            let frozen = crate::cluster::frozen::frozen(name, &now);
+            assert_eq!(Header::decode(&frozen).expect("a header"), header);
+            let mut later: serde_json::Value = serde_json::from_slice(&frozen).expect("JSON");
+            later["of_a_later_release"] = 1.into();
+            let later = later.to_string();
+            assert_eq!(Header::decode(later.as_bytes()).expect("a header"), header);
+        }
+    }
+}

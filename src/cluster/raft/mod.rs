@@ -20,4 +20,6 @@ pub use peers::{Lane, PeerError, PeerStream, Peers};
 pub use standing::{ClusterStatus, Leadership, MemberInfo, MemberRole, MemberStatus, Standing};
 
 #[cfg(test)]
+mod frozen_tests;
+#[cfg(test)]
 mod tests;
