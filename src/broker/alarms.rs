@@ -50,6 +50,8 @@ pub struct Alarms {
 struct Wanted {
     by_monitor: Raised,
     by_operator: Raised,
+    /// In a set: so many nodes have a full disk that no majority could take what is published.
+    majority_is_full: bool,
 }
 
 impl Alarms {
@@ -94,6 +96,20 @@ impl Alarms {
         }
     }
 
+    /// Sets whether the disks of so many nodes of the set are full that no majority could take what is published. Then the
+    /// disk alarm is on, as with a full disk of its own.
+    pub fn set_majority_full(&self, on: bool) {
+        match self.switch(|wanted| wanted.majority_is_full = on) {
+            false => {}
+            true if on => {
+                tracing::warn!(
+                    "alarm raised: the disks of too many nodes of the set are full: publishers are blocked"
+                );
+            }
+            true => tracing::info!("alarm cleared: a majority of the set has room on its disks"),
+        }
+    }
+
     /// Switches an alarm for an operator. It stays on while the monitor of its resource wants it.
     pub fn set_by_operator(&self, resource: Resource, on: bool) {
         self.switch(|wanted| match resource {
@@ -110,10 +126,11 @@ impl Alarms {
         let Wanted {
             by_monitor,
             by_operator,
+            majority_is_full,
         } = &*wanted;
         let now = Raised {
             memory: by_monitor.memory || by_operator.memory,
-            disk: by_monitor.disk || by_operator.disk,
+            disk: by_monitor.disk || by_operator.disk || *majority_is_full,
         };
         self.raised.send_if_modified(|raised| {
             let changed = *raised != now;
@@ -140,7 +157,12 @@ mod tests {
         assert!(!alarms.raised().any());
         alarms.set_by_operator(Resource::Disk, true);
         assert_eq!(alarms.raised().reason(), Some("low on disk"));
+        alarms.set_majority_full(true);
         alarms.set_by_operator(Resource::Disk, false);
+        assert!(alarms.raised().disk, "the set has no room");
+        alarms.set_disk(false);
+        assert!(alarms.raised().disk, "nor the monitor of this node's disk");
+        alarms.set_majority_full(false);
         assert!(!alarms.raised().any());
     }
 

@@ -1,4 +1,4 @@
-//! Which node leads when disks are full. Pure.
+//! Which node leads when disks are full, and when publishers are blocked. Pure.
 
 use crate::views::{MemberView, NodeView, SetView};
 
@@ -17,6 +17,26 @@ pub(super) fn successor<'a>(this: &NodeView, set: &'a SetView) -> Option<&'a str
     let members = set.members.iter().filter(can_lead);
     let member = members.min_by_key(|member| member.lag.unwrap_or(u64::MAX))?;
     Some(&member.name)
+}
+
+/// Whether so many disks are full that no majority could take what is published. A member that is gone takes nothing
+/// either; one that has not told yet counts as having room.
+pub(super) fn majority_is_full(this: &NodeView, set: &SetView) -> bool {
+    let voters = || set.members.iter().filter(|member| member.is_voter);
+    let takes = |member: &&MemberView| {
+        let node = match member.is_this {
+            true => Some(this),
+            false => member.node.as_ref(),
+        };
+        member.is_running && node.is_none_or(has_room)
+    };
+    let (all, taking) = (voters().count(), voters().filter(takes).count());
+    let is_full = |member: &MemberView| {
+        let is_full = |node| !has_room(node);
+        !member.is_this && member.node.as_ref().is_some_and(is_full)
+    };
+    // Without a full disk another node is the reason, which no alarm tells.
+    taking <= all / 2 && voters().any(is_full)
 }
 
 fn has_room(node: &NodeView) -> bool {
@@ -76,6 +96,45 @@ mod tests {
             members,
             ..SetView::default()
         }
+    }
+
+    #[test]
+    fn publishers_are_blocked_when_no_majority_has_room() {
+        const ROOM: u64 = 50;
+        const FULL: u64 = 49;
+        // The free bytes of a, which leads, b and c; `None` is gone.
+        for (a, b, c, blocked) in [
+            (ROOM, Some(ROOM), Some(ROOM), false),
+            (ROOM, Some(FULL), Some(ROOM), false),
+            (ROOM, Some(FULL), Some(FULL), true),
+            // It hands over to the one with room.
+            (FULL, Some(ROOM), Some(ROOM), false),
+            (FULL, Some(FULL), Some(ROOM), true),
+            (FULL, Some(FULL), Some(FULL), true),
+            (ROOM, Some(ROOM), None, false),
+            (ROOM, Some(FULL), None, true),
+            // A majority is gone, which is another matter.
+            (ROOM, None, None, false),
+        ] {
+            let other = |name, free: Option<u64>| {
+                let mut other = member(name, free.unwrap_or_default(), 0);
+                other.is_running = free.is_some();
+                other.node = other.node.filter(|_| free.is_some());
+                other
+            };
+            let members = vec![member("a", a, 0), other("b", b), other("c", c)];
+            let found = majority_is_full(&node("a", a), &set(members));
+            assert_eq!(found, blocked, "{a} {b:?} {c:?}");
+        }
+        let mut silent = member("b", 0, 0);
+        silent.node = None;
+        let members = vec![member("a", ROOM, 0), silent, member("c", FULL, 0)];
+        assert!(!majority_is_full(&node("a", ROOM), &set(members)));
+        // A learner's disk does not count.
+        let mut learner = member("b", FULL, 0);
+        learner.is_voter = false;
+        let members = vec![member("a", ROOM, 0), learner];
+        assert!(!majority_is_full(&node("a", ROOM), &set(members)));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::ctl::context::NodeCommand;
 
 /// Pause after a leader could not start the broker.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
-/// How often a leader looks at its disk.
-const LOOK_AT_DISK: Duration = Duration::from_secs(2);
+/// How often a leader looks at the disks of the set.
+const LOOK_AT_DISKS: Duration = Duration::from_secs(2);
 
 /// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
@@ -83,7 +83,7 @@ impl Supervisor {
                 },
                 () = changed(self.role.as_mut()) => {}
                 () = tokio::time::sleep(BEGIN_AGAIN), if again => {}
-                () = tokio::time::sleep(LOOK_AT_DISK), if self.leads() => self.look_at_disk().await,
+                () = tokio::time::sleep(LOOK_AT_DISKS), if self.leads() => self.look_at_disks().await,
             }
         }
     }
@@ -198,6 +198,7 @@ impl Supervisor {
                 Next::End => {
                     warn!("this node does not lead its set any more");
                     self.stage.lose().await;
+                    self.stage.process().alarms.set_majority_full(false);
                     role.runs = Runs::Waiting;
                 }
                 Next::PassOn { leader } => {
@@ -214,14 +215,17 @@ impl Supervisor {
         matches!(runs, Some(Runs::Broker(_)))
     }
 
-    /// Hands over if this node's disk is full and another's is not.
-    async fn look_at_disk(&self) {
+    /// Blocks publishers if no majority of the set has room on its disks. Hands over if this node's disk is full and
+    /// another's is not.
+    async fn look_at_disks(&self) {
         let process = self.stage.process();
         let (Some(role), Some(views)) = (&self.role, &process.info.set) else {
             return;
         };
-        let set = views.view();
-        let Some(name) = disk_room::successor(&process.view(), &set) else {
+        let (this, set) = (process.view(), views.view());
+        let is_full = disk_room::majority_is_full(&this, &set);
+        process.alarms.set_majority_full(is_full);
+        let Some(name) = disk_room::successor(&this, &set) else {
             return;
         };
         warn!(to = name, "the disk is full: another member takes over");
