@@ -82,7 +82,6 @@ pub(super) const ABSENT: &[Absent] = &[
     refused("eval", NO_ERLANG),
     refused("eval_file", NO_ERLANG),
     refused("exec", NO_ERLANG),
-    refused("force_boot", ONE_NODE),
     refused("force_checkpoint", NO_RAFT),
     refused(
         "force_reset",

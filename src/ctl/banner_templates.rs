@@ -132,6 +132,10 @@ const TEMPLATES: &[(Verb, &str)] = &[
         Verb::ForgetClusterNode,
         "Removing node {0} from the cluster",
     ),
+    (
+        Verb::ForceBoot,
+        "Making node {node} go on without the other nodes of its set",
+    ),
     (Verb::JoinCluster, "Clustering node {node} with {0}"),
     (
         Verb::ForceGc,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::args::{self, Parsed};
 use super::banner::{banner, epilogue};
+use super::confirmation;
 use super::content;
 use super::exit_code::{EX_DATAERR, EX_TEMPFAIL, EX_USAGE};
 use super::invocation::{CommandError, Format, Invocation, Password};
@@ -114,6 +115,7 @@ impl Session<'_> {
         if invocation.target.remote.is_some() && !remote::has(spec.verb) {
             return Err(needs_the_socket(spec.name));
         }
+        confirmation::ask(spec.verb, &invocation)?;
         // The login's password comes before the verb's secret.
         let login = invocation.target.remote.clone();
         let login = login.map(|target| {

@@ -9,6 +9,7 @@ mod clap_command; // the verbs as clap's commands, for completions and man pages
 pub mod client; // the command
 mod columns; // columns of listings
 mod commands; // carries verbs out
+mod confirmation; // asks before something is given up
 mod content; // files that verbs read and write
 pub(crate) mod context; // what verbs act on
 mod exit_code; // exit codes

@@ -257,6 +257,7 @@ pub(super) const OPTIONS: &[VerbOption] = &[
     switch("tracking", None, "Show offsets that consumers store"),
     switch("used", None, "Only what is in use"),
     switch("verbose", Some('v'), "Also what a plugin is for"),
+    switch("yes", None, "Do it without asking"),
     value(
         "address",
         Some('A'),

@@ -109,6 +109,7 @@ verbs! {
         DeleteMember "delete_member" (2..=2) ["vhost"] "[--vhost <vhost>] <queue> <node>" "Removes a replica of a quorum queue; the last one stays";
         DeleteReplica "delete_replica" (2..=2) ["vhost"] "[--vhost <vhost>] <stream> <node>" "Removes a replica of a stream; the last one stays";
         DiscoverPeers "discover_peers" (0..=0) [] "" "Lists the nodes of the set";
+        ForceBoot "force_boot" (0..=0) ["yes"] "[--yes]" "Gives up the other nodes of the set, which are lost for good: this node goes on alone";
         ForgetClusterNode "forget_cluster_node" (1..=1) [] "<node>" "Removes a node that is gone from the set, for good";
         Grow "grow" (2..=2) ["vhost-pattern", "queue-pattern", "membership", "errors-only"] "<node> <all | even>" "Adds replicas of all quorum queues on a node; this node has them already";
         JoinCluster "join_cluster" (1..=1) [] "<node | host:port>" "Makes this node a member of the set that a node belongs to";

@@ -37,6 +37,9 @@ pub trait Group: Send + Sync + 'static {
     /// As the leader: hands over to a member, or to the one that is furthest.
     fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>>;
 
+    /// Goes on as the only member, in a new set, with everything that this node has.
+    fn stand_alone(&self) -> BoxFuture<'_, Result<(), GroupError>>;
+
     /// Answers a call of another member.
     fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes>;
 
@@ -74,6 +77,10 @@ impl Group for Member {
 
     fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>> {
         Member::transfer(self, to).map_err(group_error).boxed()
+    }
+
+    fn stand_alone(&self) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::stand_alone(self).map_err(group_error).boxed()
     }
 
     fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes> {

@@ -121,9 +121,45 @@ impl Overview {
             return Some("a leader is being elected".to_owned());
         }
         Some(format!(
-            "{there} of {all} voting members are there, and the set serves clients when {} are: bring back {}",
+            "{there} of {all} voting members are there, and the set serves clients when {} are: bring back {}, or, if they \
+             are lost for good, run 'leveret ctl force_boot' here, which gives up all other nodes",
             all / 2 + 1,
             gone.join(", ")
         ))
+    }
+
+    /// Whether this node may go on without the others: there is neither a leader nor a majority. The names of the others.
+    pub(super) fn may_go_on_alone(&self) -> Result<Vec<String>, String> {
+        let this = self.status.this.id;
+        let others = self.members.iter().map(|known| &known.status.member);
+        let others: Vec<String> = others
+            .filter(|member| member.id != this)
+            .map(|member| format!("leveret@{}", member.name))
+            .collect();
+        let voters = self
+            .members
+            .iter()
+            .filter(|known| known.status.role == MemberRole::Voter);
+        let (there, gone): (Vec<_>, Vec<_>) = voters.partition(|known| known.is_there());
+        if self.status.set.is_none() {
+            return Err("this node belongs to no set".to_owned());
+        }
+        if let Some(leader) = self.leader() {
+            return Err(format!(
+                "the set works: leveret@{leader} leads it. Forget members that are gone ('leveret ctl \
+                 forget_cluster_node')"
+            ));
+        }
+        if others.is_empty() {
+            return Err("this node is the only member of its set".to_owned());
+        }
+        if there.len() > gone.len() {
+            return Err(format!(
+                "{} of {} voting members are there, and elect a leader",
+                there.len(),
+                there.len() + gone.len()
+            ));
+        }
+        Ok(others)
     }
 }

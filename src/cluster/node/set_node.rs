@@ -200,6 +200,21 @@ impl SetNode {
         Ok(())
     }
 
+    /// Goes on without the other members, which are lost, in a new set. Returns their names.
+    pub async fn go_on_alone(&self) -> Result<Vec<String>, SetError> {
+        let _turn = self.changing.lock().await;
+        let others = self
+            .overview()
+            .may_go_on_alone()
+            .map_err(SetError::Refused)?;
+        let names = others.join(", ");
+        warn!("an operator gives up {names}: this node goes on alone, in a new set");
+        self.group.stand_alone().await?;
+        // The links speak for the new set, so that a node of the old one is refused.
+        self.has_set();
+        Ok(others)
+    }
+
     /// Has the leader hand over, to a member or to the one that is furthest. Any member can be asked.
     pub async fn transfer(&self, name: Option<&str>) -> Result<(), SetError> {
         let name = name.map(|name| name.strip_prefix("leveret@").unwrap_or(name));

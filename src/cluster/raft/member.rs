@@ -36,8 +36,10 @@ use super::standing::{
 };
 use super::tracker::Proposals;
 use super::transfer;
-use super::types::{Changes, Group, Members, NodeFacts, entry_id, log_id, store_index};
-use crate::store::{FjallStore, Journal, Proposal, Replica, Store, StoreError};
+use super::types::{
+    Changes, Group, Members, NodeFacts, entry_id, log_id, members_of, store_index,
+};
+use crate::store::{EntryId, FjallStore, Journal, Proposal, Replica, Store, StoreError};
 
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
@@ -75,6 +77,13 @@ pub enum MemberError {
     Raft(String),
     #[error("this node belongs to a cluster already")]
     Formed,
+    #[error("this node belongs to no cluster")]
+    Unformed,
+    #[error(
+        "its data directory is that of leveret@{was}, a member of a set, and this node is called leveret@{is}: start it \
+         with --node-name {was}, or with another data directory"
+    )]
+    Renamed { was: String, is: String },
     #[error("{0} is a member already")]
     Known(String),
     #[error("no member has the id {0}")]
@@ -143,6 +152,14 @@ impl Member {
         peers: Arc<dyn Peers>,
     ) -> Result<Arc<Member>, MemberError> {
         let identity = store.identity()?.ok_or(StoreError::Closed)?;
+        let members = members_of(&store.replica_state()?).map_err(raft_error)?;
+        let known = members.membership().get_node(&identity.node);
+        if let Some(known) = known.filter(|known| known.name != options.this.name) {
+            return Err(MemberError::Renamed {
+                was: known.name.clone(),
+                is: options.this.name,
+            });
+        }
         let set = Arc::new(SetId::new(identity.set));
         let member = Arc::new(Member {
             options: MemberOptions {
@@ -251,11 +268,7 @@ impl Member {
         }
         let me = &self.options.this;
         self.shut_down().await;
-        let nodes = BTreeMap::from([(me.id, NodeFacts::of(me))]);
-        let alone = Membership::new(vec![BTreeSet::from([me.id])], nodes).map_err(raft_error)?;
-        let stored = Members::new(log_id(state.applied), alone);
-        let stored = serde_json::to_vec(&stored).map_err(raft_error)?;
-        self.store.begin_set(&stored)?;
+        self.store.begin_set(&sole_member(me, state.applied)?)?;
         self.run().await?;
         drop(change);
         self.until_leading().await?;
@@ -265,6 +278,26 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Goes on as the only member, in a new set, with everything that this node has. All of its log counts as committed,
+    /// since a majority may have had it.
+    pub async fn stand_alone(&self) -> Result<(), MemberError> {
+        let _change = self.changes.lock().await;
+        if self.set.get().is_none() {
+            return Err(MemberError::Unformed);
+        }
+        self.shut_down().await;
+        let set = rand::random::<u64>().max(1);
+        let (store, me) = (self.store.clone(), self.options.this.clone());
+        let begun = tokio::task::spawn_blocking(move || give_up_others(&store, &me, set));
+        let begun = begun.await.map_err(raft_error).flatten();
+        if begun.is_ok() {
+            self.set.put(set);
+        }
+        // Without a new set it goes on in the old one.
+        self.run().await?;
+        begun
     }
 
     async fn until_leading(&self) -> Result<(), MemberError> {
@@ -810,6 +843,26 @@ impl Member {
             }
         }
     }
+}
+
+/// The record of members of a set that begins with this member alone, after this entry.
+fn sole_member(me: &MemberInfo, applied: EntryId) -> Result<Vec<u8>, MemberError> {
+    let nodes = BTreeMap::from([(me.id, NodeFacts::of(me))]);
+    let alone = Membership::new(vec![BTreeSet::from([me.id])], nodes).map_err(raft_error)?;
+    serde_json::to_vec(&Members::new(log_id(applied), alone)).map_err(raft_error)
+}
+
+/// Applies all that the log has, and makes this member the only one. A crash on the way leaves a node without a majority,
+/// which the other members refuse.
+fn give_up_others(store: &FjallStore, me: &MemberInfo, set: u64) -> Result<(), MemberError> {
+    store.sync_log()?;
+    let last = store.replica_state()?.last;
+    store.note_majority(last);
+    store.apply_entries(last.index)?;
+    store.note_set(set)?;
+    let applied = store.replica_state()?.applied;
+    store.begin_set(&sole_member(me, applied)?)?;
+    Ok(())
 }
 
 fn leader_term(id: &super::types::LogId) -> u64 {

@@ -135,7 +135,7 @@ pub(super) async fn carry_out(ctx: &Context, request: &Request, input: Input<'_>
         Verb::AddMember => cluster::add_member(ctx, request),
         Verb::AddReplica => cluster::add_replica(ctx, request),
         Verb::AwaitOnlineNodes => cluster::await_online_nodes(request),
-        Verb::ForgetClusterNode | Verb::JoinCluster => Err(no_set()),
+        Verb::ForceBoot | Verb::ForgetClusterNode | Verb::JoinCluster => Err(no_set()),
         Verb::AwaitOnlineQuorumPlusOne => cluster::await_quorum_plus_one(),
         Verb::ClusterStatus => cluster::status(ctx),
         Verb::DeleteMember => cluster::delete_member(ctx, request),
@@ -236,6 +236,7 @@ pub(super) async fn carry_out_in_set(host: &Host, request: &Request) -> Outcome 
         Verb::CheckIfNodeIsQuorumCritical => set::quorum_critical(host),
         Verb::ClusterStatus => set::status(host),
         Verb::DiscoverPeers => set::discover_peers(host),
+        Verb::ForceBoot => set::force_boot(host).await,
         Verb::ForgetClusterNode => set::forget(host, request).await,
         Verb::JoinCluster => set::join(host, request).await,
         Verb::TransferLeadership => set::transfer_leadership(host, request).await,
@@ -253,6 +254,7 @@ pub(super) fn is_about_the_set(request: &Request) -> bool {
                 | Verb::CheckIfNodeIsQuorumCritical
                 | Verb::ClusterStatus
                 | Verb::DiscoverPeers
+                | Verb::ForceBoot
                 | Verb::ForgetClusterNode
                 | Verb::JoinCluster
         ),

@@ -107,6 +107,21 @@ pub(super) async fn forget(host: &Host, request: &Request) -> Outcome {
     done(set(host)?.forget(request.arg(0)).await)
 }
 
+/// The operator has been asked whether the other nodes are lost.
+pub(super) async fn force_boot(host: &Host) -> Outcome {
+    let set = set(host)?;
+    let given_up = set.go_on_alone().await;
+    let given_up = given_up.map_err(|error| unavailable(error.to_string()))?;
+    let status = set.overview().status;
+    Ok(Reply::Message(format!(
+        "leveret@{} goes on alone, with everything up to entry {}. Given up: {}. Never start them on their data again: let \
+         nodes with empty data directories join",
+        status.this.name,
+        status.applied.unwrap_or_default(),
+        given_up.join(", ")
+    )))
+}
+
 pub(super) async fn transfer_leadership(host: &Host, request: &Request) -> Outcome {
     let to = request.args.first().map(String::as_str);
     done(set(host)?.transfer(to).await)

@@ -75,6 +75,66 @@ fn without_a_majority_the_survivor_says_what_is_missing() {
 }
 
 #[test]
+fn a_survivor_of_three_goes_on_alone_and_a_lost_node_never_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let leader = agreed_leader(&[a, b, c]);
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    nodes[second].ok(&["add_vhost", "orders"]);
+    let refused = nodes[second].try_ctl(&["force_boot", "--yes"]).unwrap_err();
+    assert!(refused.contains("the set works"), "{refused}");
+    nodes[leader].kill();
+    nodes[first].kill();
+    let survivor = &nodes[second];
+    eventually("it misses both", || match survivor.running() {
+        1 => Ok(()),
+        other => Err(format!("{other}")),
+    });
+    let unanswered = survivor.try_ctl(&["force_boot"]).unwrap_err();
+    assert!(unanswered.contains("add --yes"), "{unanswered}");
+    let done = survivor.ok(&["force_boot", "--yes"]);
+    let lost = ["leveret@a", "leveret@b", "leveret@c"];
+    assert!(
+        done.contains(lost[leader]) && done.contains(lost[first]),
+        "{done}"
+    );
+    eventually("it serves", || {
+        let vhosts = survivor.try_ctl(&["list_vhosts"])?;
+        vhosts.contains("orders").then_some(()).ok_or(vhosts)
+    });
+    survivor.ok(&["add_vhost", "after"]);
+
+    nodes[first].start();
+    let advice = |node: &Node| node.status()["set"]["advice"].to_string();
+    eventually("the lost node finds no set", || {
+        let advice = advice(&nodes[first]);
+        advice
+            .contains("1 of 3 voting members")
+            .then_some(())
+            .ok_or(advice)
+    });
+    assert_eq!(nodes[second].running(), 1);
+
+    // A crash changes nothing of that, and the set grows again.
+    nodes[second].kill();
+    nodes[second].start();
+    nodes[second].ok(&["list_vhosts"]);
+    let mut new = Node::alone(dir.path(), "d");
+    new.start();
+    new.ok(&["list_vhosts"]);
+    new.ok(&["join_cluster", &nodes[second].address]);
+    new.ok(&["await_online_nodes", "2"]);
+    let vhosts = new.ok(&["list_vhosts"]);
+    assert!(
+        vhosts.contains("orders") && vhosts.contains("after"),
+        "{vhosts}"
+    );
+}
+
+#[test]
 fn a_single_node_grows_to_three_and_a_dead_one_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Node::alone(dir.path(), "a");
