@@ -4,17 +4,40 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info};
 
 use super::error::StartError;
+use super::process::Process;
 use crate::broker::broker::Broker;
 use crate::config::Config;
 use crate::definitions_file::{self, DOCUMENT_BYTES_MAX, Imported, Progress, Repetition, Scope};
 
 /// Files in a directory of definitions.
 const FILES_MAX: usize = 1000;
+
+/// As [`load`], when this node begins to lead a set. What the set has from this file already is not imported again, so that
+/// changes of operators stay. A file that is not good on this node costs no leadership: the next node may have the same.
+pub(super) async fn load_for_set(process: &Process, broker: &Arc<Broker>) {
+    let config = process.config();
+    let is_first = !process.loaded_definitions.swap(true, Ordering::Relaxed);
+    let is_one_file = config
+        .load_definitions
+        .as_ref()
+        .is_some_and(|path| path.is_file());
+    if !is_first && !is_one_file {
+        return;
+    }
+    let skips = Config {
+        definitions_skip_if_unchanged: true,
+        ..Config::clone(&config)
+    };
+    if let Err(error) = load(&skips, broker).await {
+        error!("the set goes on without definitions: {error}");
+    }
+}
 
 /// Imports the configured file, or the `.json` files of the configured directory in the order of their names.
 pub(super) async fn load(config: &Config, broker: &Arc<Broker>) -> Result<(), StartError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::listeners::Sockets;
 use super::standby::Standby;
@@ -15,6 +15,9 @@ use crate::broker::broker::Broker;
 use crate::cluster::pass::{Door, Passage};
 use crate::net::{Listener, Suspension};
 use crate::views::{ListenerView, Protocol};
+
+/// Time that passed clients have to take the last word when this node passes them on no more.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 
 /// The sockets of all doors and their connections.
 pub(super) struct Doors {
@@ -111,11 +114,26 @@ impl Doors {
         }
     }
 
-    /// Accepts no more, cuts connections off, and returns the sockets.
+    /// Accepts no more, and returns the sockets. Clients that are passed on hear that this is over, and are cut off a
+    /// moment later; nothing waits for that.
     pub(super) async fn cut(mut self) -> Sockets {
         let sockets = self.stop().await;
-        self.tasks.shutdown().await;
+        tokio::spawn(self.say_goodbye(GOODBYE_WITHIN));
         sockets
+    }
+
+    /// As [`Doors::cut`], before the process ends: waits for the clients.
+    pub(super) async fn end(mut self, grace: Duration) {
+        drop(self.stop().await);
+        self.say_goodbye(grace.min(GOODBYE_WITHIN)).await;
+    }
+
+    async fn say_goodbye(mut self, within: Duration) {
+        let all_closed = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(within, all_closed).await.is_err() {
+            debug!("some passed clients did not close in time");
+        }
+        self.tasks.shutdown().await;
     }
 
     /// Closes the connections of clients with a reason. Those that do not close within the grace are cut off.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +40,8 @@ pub(super) struct Process {
     pub(super) set: Current,
     /// Where clients that other nodes pass on find the broker of this one.
     pub(super) passage: Passage,
+    /// In a set, whether this process has imported the configured definitions.
+    pub(super) loaded_definitions: AtomicBool,
     /// Whether clients are served; not between `stop_app` and `start_app`.
     pub(super) running: watch::Sender<bool>,
     /// The supervisor carries them out.
@@ -110,6 +113,7 @@ impl Process {
             },
             set,
             passage: Passage::default(),
+            loaded_definitions: AtomicBool::new(false),
             running: watch::channel(true).0,
             commands,
             now: RwLock::default(),

@@ -12,6 +12,9 @@ use crate::node;
 
 /// An election timeout has room for this many heartbeats: one that comes late elects no leader.
 const HEARTBEATS_PER_ELECTION: u32 = 3;
+/// Number of nodes in `cluster-peers`: an even number has no more majorities than one node less. Without peers a node
+/// begins by itself.
+const FIRST_SIZES: [usize; 4] = [0, 1, 3, 5];
 /// Certificates of nodes may have this many others between them and their authority.
 const CERTIFICATES_DEPTH: usize = 10;
 
@@ -41,11 +44,30 @@ pub(super) fn node_name(config: &Config) -> String {
 pub(super) fn set_settings(config: &Config) -> Result<Option<SetSettings>, StartError> {
     let peers = &config.cluster_peers;
     let Some(listen) = config.cluster_listen else {
-        return match peers.is_empty() {
-            true => Ok(None),
-            false => Err(refused("cluster-peers needs cluster-listen")),
+        let needless = [
+            ("cluster-peers", !peers.is_empty()),
+            ("cluster-secret", config.cluster_secret.is_some()),
+            ("cluster-secret-file", config.cluster_secret_file.is_some()),
+            ("cluster-tls-cert", config.cluster_tls_cert.is_some()),
+            ("cluster-tls-key", config.cluster_tls_key.is_some()),
+            ("cluster-tls-ca", config.cluster_tls_ca.is_some()),
+        ];
+        return match needless.iter().find(|(_, is_set)| *is_set) {
+            None => Ok(None),
+            Some((option, _)) => Err(refused(format!("{option} needs cluster-listen"))),
         };
     };
+    if !FIRST_SIZES.contains(&peers.len()) {
+        return Err(refused(format!(
+            "cluster-peers has {} nodes: a set begins with one, three or five",
+            peers.len()
+        )));
+    }
+    if config.cluster_secret.is_some() && config.cluster_secret_file.is_some() {
+        return Err(refused(
+            "cluster-secret and cluster-secret-file: only one of them can be the secret",
+        ));
+    }
     if config.cluster_election_timeout < config.cluster_heartbeat * HEARTBEATS_PER_ELECTION {
         return Err(refused(format!(
             "cluster-election-timeout is {HEARTBEATS_PER_ELECTION} times cluster-heartbeat at least"
@@ -198,11 +220,24 @@ mod tests {
                 "cluster-peers does not have this node, x",
             ),
             (
-                format!("{LISTEN}{SECRET}cluster-peers = 'b=h:1,b=h:2'"),
+                format!("{LISTEN}{SECRET}cluster-peers = 'a=h:1,b=h:2'"),
+                "cluster-peers has 2 nodes: a set begins with one, three or five",
+            ),
+            (
+                format!("{LISTEN}{SECRET}cluster-secret-file = '/nowhere'"),
+                "cluster-secret and cluster-secret-file",
+            ),
+            (SECRET.to_owned(), "cluster-secret needs cluster-listen"),
+            (
+                "cluster-tls-ca = '/c'".to_owned(),
+                "cluster-tls-ca needs cluster-listen",
+            ),
+            (
+                format!("{LISTEN}{SECRET}cluster-peers = 'a=h:3,b=h:1,b=h:2'"),
                 "cluster-peers has b twice",
             ),
             (
-                format!("{LISTEN}{SECRET}cluster-peers = 'b=h:1,c=h:1'"),
+                format!("{LISTEN}{SECRET}cluster-peers = 'a=h:2,b=h:1,c=h:1'"),
                 "cluster-peers has the address h:1 twice",
             ),
             (

@@ -90,13 +90,11 @@ impl Stage {
         &self.process
     }
 
-    /// Whether the broker has queues or virtual hosts that someone has declared.
-    pub(super) fn has_data(&self) -> bool {
-        self.tenure.as_ref().is_some_and(|tenure| {
-            let vhosts = tenure.broker.vhost_list();
-            let has_queues = |vhost: &Arc<Vhost>| !vhost.unordered_queues().is_empty();
-            vhosts.len() > 1 || vhosts.iter().any(has_queues)
-        })
+    /// Whether the broker has queues or virtual hosts that someone has declared. `None` while it does not run here.
+    pub(super) fn has_data(&self) -> Option<bool> {
+        let vhosts = self.tenure.as_ref()?.broker.vhost_list();
+        let has_queues = |vhost: &Arc<Vhost>| !vhost.unordered_queues().is_empty();
+        Some(vhosts.len() > 1 || vhosts.iter().any(has_queues))
     }
 
     /// Starts the broker on a store, unless `over` comes first. False if it came.
@@ -187,11 +185,25 @@ impl Stage {
     pub(super) async fn close(&mut self) {
         self.process.running.send_replace(false);
         let sockets = std::mem::replace(&mut self.sockets, Place::Closed);
-        if let (Place::Served(mut doors), Some(tenure)) = (sockets, &self.tenure) {
-            drop(doors.stop().await);
-            let grace = self.process.config().shutdown_grace;
-            doors.close(&tenure.broker, SHUTDOWN_REASON, grace).await;
+        let grace = self.process.config().shutdown_grace;
+        match (sockets, &self.tenure) {
+            (Place::Served(mut doors), Some(tenure)) => {
+                drop(doors.stop().await);
+                doors.close(&tenure.broker, SHUTDOWN_REASON, grace).await;
+            }
+            (Place::Standby(doors), _) => doors.end(grace).await,
+            (Place::Closed | Place::Waiting(_) | Place::Served(_), _) => {}
         }
+    }
+
+    /// Whether an operator has closed the doors, so that another node should lead.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.sockets, Place::Closed)
+    }
+
+    /// Whether an operator has begun maintenance here.
+    pub(super) fn is_under_maintenance(&self) -> bool {
+        *self.process.shown.under_maintenance.borrow()
     }
 
     /// Listens again after [`Stage::close`].
@@ -221,9 +233,14 @@ impl Stage {
     }
 
     /// Begins maintenance, as RabbitMQ does. The node stays up: an operator revives it.
-    pub(super) async fn drain(&self) -> Result<(), String> {
+    pub(super) async fn drain(&mut self) -> Result<(), String> {
         self.process.shown.under_maintenance.send_replace(true);
         self.suspend().await?;
+        if let Place::Standby(_) = self.sockets {
+            // The clients that this node passes on go to other nodes.
+            self.take_sockets_back().await;
+            self.stand_by();
+        }
         let closing = self.tenure.as_ref().map_or(0, |tenure| {
             let connections = tenure.broker.connections();
             connections.close_where(MAINTENANCE_REASON, |_| true)

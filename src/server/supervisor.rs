@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::set_options::SetSettings;
 use super::stage::Stage;
@@ -89,6 +89,9 @@ impl Supervisor {
     }
 
     async fn carry_out(&mut self, command: NodeCommand, stop_asked: &watch::Sender<bool>) {
+        if let NodeCommand::StopApp(_) | NodeCommand::Drain(_) = command {
+            self.give_up_leading().await;
+        }
         let stage = &mut self.stage;
         // An answer fails only if the operator has disconnected.
         match command {
@@ -130,6 +133,16 @@ impl Supervisor {
         }
     }
 
+    /// Hands over before this node closes its doors: else the others would pass their clients on to closed ones.
+    async fn give_up_leading(&mut self) {
+        if let Some(role) = &mut self.role
+            && let Runs::Broker(leadership) = role.runs
+        {
+            hand_over(role, leadership, &mut self.stage).await;
+            self.settle().await;
+        }
+    }
+
     /// Makes this node a new one, without a set: one that it is alone in is left behind.
     async fn prepare_to_join(&mut self, target: &str) -> Result<Arc<SetNode>, String> {
         let Some(role) = &self.role else {
@@ -137,7 +150,7 @@ impl Supervisor {
         };
         let set = role.set.set();
         let overview = set.overview();
-        if overview.status.set.is_none() {
+        if overview.status.set.is_none() || overview.has_not_joined_yet() {
             return Ok(Arc::clone(set));
         }
         if overview.members.len() > 1 {
@@ -145,7 +158,11 @@ impl Supervisor {
                         with a new data directory"
                 .to_owned());
         }
-        if self.stage.has_data() {
+        let Some(has_data) = self.stage.has_data() else {
+            return Err("this node does not serve its own set now, so nobody knows what it would lose: try again when it does"
+                .to_owned());
+        };
+        if has_data {
             return Err("this node has queues or virtual hosts of its own, which it would lose: a node joins with a new data \
                         directory"
                 .to_owned());
@@ -190,6 +207,7 @@ impl Supervisor {
             let standing = role.standing.borrow_and_update().clone();
             match roles::next(&standing, &role.runs) {
                 Next::Stay => return false,
+                Next::Begin(_) if is_out_of_service(&self.stage, role).await => return true,
                 Next::Begin(leadership) => {
                     if !begin(&mut self.stage, role, leadership).await {
                         return true;
@@ -256,6 +274,21 @@ async fn changed(role: Option<&mut Role>) {
         return;
     }
     std::future::pending().await
+}
+
+/// Whether this node should not serve although it leads, since an operator has closed its doors: another node takes over.
+/// During maintenance it serves what the others pass on if none does.
+async fn is_out_of_service(stage: &Stage, role: &Role) -> bool {
+    if !stage.is_closed() && !stage.is_under_maintenance() {
+        return false;
+    }
+    match role.set.set().hand_over(None).await {
+        Ok(()) => true,
+        Err(error) => {
+            debug!("this node is out of service, and no other member takes over: {error}");
+            stage.is_closed()
+        }
+    }
 }
 
 /// Starts the broker for a leadership. False if that must be tried again.

@@ -73,7 +73,10 @@ impl Tenure {
         let config = &*process.config();
         let auth = settings::auth_config(config)?;
         let broker = Broker::open(committer, settings::broker(config, auth)).await?;
-        definitions::load(config, &broker).await?;
+        match config.cluster_listen {
+            None => definitions::load(config, &broker).await?,
+            Some(_) => definitions::load_for_set(process, &broker).await,
+        }
         name_cluster(config, &broker).await?;
         let alarms = &process.alarms;
         let (memory, node) = (Arc::clone(&process.memory), process.info.clone());

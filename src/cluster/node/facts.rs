@@ -17,6 +17,8 @@ pub struct Facts {
     pub set: Option<u64>,
     /// The leader that it knows.
     pub leader: Option<MemberInfo>,
+    /// The ids of the members that it knows.
+    pub members: Vec<u64>,
     /// What operators see of the node, as its server has written it.
     pub report: String,
 }
@@ -51,6 +53,7 @@ mod tests {
             this: member(0xB2, "b"),
             set: Some(0x0102_0304_0506_0708),
             leader: Some(member(0xA1, "a")),
+            members: vec![0xA1, 0xB2],
             report: "{}".to_owned(),
         };
         let frozen = crate::cluster::frozen::frozen("facts.json", &facts.encode());

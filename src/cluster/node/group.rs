@@ -34,6 +34,9 @@ pub trait Group: Send + Sync + 'static {
     /// As the leader: removes a member for good.
     fn remove(&self, id: u64) -> BoxFuture<'_, Result<(), GroupError>>;
 
+    /// As the leader: completes a change of members that was begun and not ended, if there is one.
+    fn complete_change(&self) -> BoxFuture<'_, Result<(), GroupError>>;
+
     /// As the leader: hands over to a member, or to the one that is furthest.
     fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>>;
 
@@ -73,6 +76,10 @@ impl Group for Member {
 
     fn remove(&self, id: u64) -> BoxFuture<'_, Result<(), GroupError>> {
         Member::remove(self, id).map_err(group_error).boxed()
+    }
+
+    fn complete_change(&self) -> BoxFuture<'_, Result<(), GroupError>> {
+        Member::complete_change(self).map_err(group_error).boxed()
     }
 
     fn transfer(&self, to: Option<u64>) -> BoxFuture<'_, Result<(), GroupError>> {

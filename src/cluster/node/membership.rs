@@ -22,8 +22,11 @@ pub(super) enum Addition {
 /// Whether a node may become a member.
 pub(super) fn may_add(status: &ClusterStatus, new: &MemberInfo) -> Result<Addition, String> {
     let members = &status.members;
-    if members.iter().any(|known| known.member.id == new.id) {
-        return Ok(Addition::Done);
+    match members.iter().find(|known| known.member.id == new.id) {
+        Some(known) if known.role == MemberRole::Voter => return Ok(Addition::Done),
+        // Its addition was cut short, and goes on.
+        Some(_) => return Ok(Addition::New),
+        None => {}
     }
     let same_address = |known: &&MemberStatus| {
         known.member.address == new.address && known.member.name != new.name
@@ -179,6 +182,7 @@ mod tests {
         for (members, new, expected) in [
             ("+", member(9, "z"), Ok(Addition::New)),
             ("++", member(2, "b"), Ok(Addition::Done)),
+            ("+l", member(2, "b"), Ok(Addition::New)),
             ("++-", member(9, "c"), Ok(Addition::Replaces(3))),
             ("+++", member(9, "c"), Err("leveret@c is a member already")),
             ("+--", member(9, "c"), Err("without leveret@c")),

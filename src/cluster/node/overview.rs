@@ -100,6 +100,31 @@ impl Overview {
         is_voter && voters().count() > 1 && there.saturating_sub(1) < needed
     }
 
+    /// Whether this node has got its set's id, and is no voting member: its addition is under way, or was cut short.
+    pub fn has_not_joined_yet(&self) -> bool {
+        let this = self.status.this.id;
+        let is_voter = |member: &MemberOverview| {
+            member.status.member.id == this && member.status.role == MemberRole::Voter
+        };
+        !self.members.iter().any(is_voter) && self.forgotten_by().is_none()
+    }
+
+    /// A member whose set works and does not know this node any more.
+    fn forgotten_by(&self) -> Option<&str> {
+        let (this, set) = (self.status.this.id, self.status.set?);
+        let forgets = |member: &&MemberOverview| match &member.contact {
+            Contact::There(Some(facts)) => {
+                facts.set == Some(set)
+                    && facts.leader.is_some()
+                    && !facts.members.is_empty()
+                    && !facts.members.contains(&this)
+            }
+            Contact::There(None) | Contact::This | Contact::Gone => false,
+        };
+        let member = self.members.iter().find(forgets)?;
+        Some(&member.status.member.name)
+    }
+
     /// What is missing for a majority and how to go on, for the operator; `None` while there is one.
     pub fn advice(&self) -> Option<String> {
         if let Some(reason) = &self.waits_for {
@@ -117,6 +142,12 @@ impl Overview {
             .map(|member| format!("leveret@{}", member.status.member.name))
             .collect();
         let (all, there) = (voters().count(), voters().count() - gone.len());
+        if let Some(member) = self.forgotten_by() {
+            return Some(format!(
+                "this node was forgotten: the set of leveret@{member} goes on without it. To take part again, start it with an \
+                 empty data directory and let it join"
+            ));
+        }
         if there > all / 2 {
             return Some("a leader is being elected".to_owned());
         }

@@ -27,9 +27,15 @@ impl Service for Requests {
                     if new.id != from.node {
                         return Err(Refusal("a node joins with its own id".to_owned()));
                     }
-                    done(set.admit(new).await)
+                    // In a task of its own: a link that is cut must not leave half of the change.
+                    let admitted = tokio::spawn(async move { set.admit(new).await });
+                    done(admitted.await.map_err(refusal)?)
                 }
-                FORGET => done(set.dismiss(text(&request)?).await),
+                FORGET => {
+                    let name = text(&request)?.to_owned();
+                    let dismissed = tokio::spawn(async move { set.dismiss(&name).await });
+                    done(dismissed.await.map_err(refusal)?)
+                }
                 TRANSFER => {
                     let name = text(&request)?;
                     done(set.hand_over((!name.is_empty()).then_some(name)).await)

@@ -16,7 +16,7 @@ use super::facts::Facts;
 use super::forming::{self, Asked, Heard, Step};
 use super::group::Group;
 use super::kinds::{FACTS, FORGET, JOIN, TRANSFER};
-use super::membership::{self, Addition};
+use super::membership::{self, ALIVE_WITHIN, Addition};
 use super::overview::Overview;
 use crate::clock::monotonic;
 use crate::cluster::link::{Caller, Lane, LinkStream, Links, Peer};
@@ -63,6 +63,8 @@ pub struct SetNode {
     heard: Mutex<HashMap<u64, (Facts, Instant)>>,
     /// What a new node waits for.
     waits_for: Mutex<Option<String>>,
+    /// When this node was first seen to lead, if it does.
+    leads_since: Mutex<Option<Instant>>,
     /// One change of members at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -81,6 +83,7 @@ impl SetNode {
             node,
             heard: Mutex::default(),
             waits_for: Mutex::default(),
+            leads_since: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }
     }
@@ -122,7 +125,9 @@ impl SetNode {
         let status = self.group.status();
         Facts {
             leader: leader(&status),
-            set: status.set,
+            // Without members the set was not formed: a crash came between.
+            set: status.set.filter(|_| !status.members.is_empty()),
+            members: status.members.iter().map(|known| known.member.id).collect(),
             this: status.this,
             report: self.node.report(),
         }
@@ -131,7 +136,7 @@ impl SetNode {
     /// Makes this new node a member of the set whose leader `target` knows: a configured name, or an address.
     pub async fn join(&self, target: &str) -> Result<(), SetError> {
         let status = self.group.status();
-        if status.set.is_some() {
+        if status.set.is_some() && !self.overview().has_not_joined_yet() {
             return Err(SetError::Refused(
                 "this node belongs to a set already".to_owned(),
             ));
@@ -157,6 +162,7 @@ impl SetNode {
         match addition {
             Addition::Done => return Ok(()),
             Addition::Replaces(old) => {
+                self.knows_who_is_there()?;
                 self.group.remove(old).await?;
                 info!(
                     name = new.name,
@@ -195,9 +201,38 @@ impl SetNode {
             SetError::Refused(format!("leveret@{name} is not a member of the set"))
         })?;
         membership::may_remove(&status, id).map_err(SetError::Refused)?;
+        self.knows_who_is_there()?;
         self.group.remove(id).await?;
         info!(name, "a member is forgotten");
         Ok(())
+    }
+
+    /// A leader that was just elected has not heard all members yet, and would take a live one for gone.
+    fn knows_who_is_there(&self) -> Result<(), SetError> {
+        let leads_since = *self.leads_since.lock();
+        match leads_since.is_some_and(|since| since.elapsed() >= ALIVE_WITHIN) {
+            true => Ok(()),
+            false => Err(SetError::Refused(
+                "this set has a new leader, which does not know yet which members are there: try again in some seconds"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Notes since when this node leads, and completes changes of members that an earlier leader began.
+    async fn look_after_members(&self) {
+        let leads = matches!(self.group.status().standing, Standing::Leads(_));
+        {
+            let mut leads_since = self.leads_since.lock();
+            *leads_since = match (leads, *leads_since) {
+                (false, _) => None,
+                (true, None) => Some(monotonic()),
+                (true, since) => since,
+            };
+        }
+        if leads && let Err(error) = self.group.complete_change().await {
+            warn!("a change of members that was begun is not complete: {error}");
+        }
     }
 
     /// Goes on without the other members, which are lost, in a new set. Returns their names.
@@ -305,7 +340,8 @@ impl SetNode {
 
     /// Whether this node belongs to a set; its links speak for it then.
     pub(super) fn has_set(&self) -> bool {
-        let set = self.group.status().set;
+        let status = self.group.status();
+        let set = status.set.filter(|_| !status.members.is_empty());
         if let Some(set) = set {
             self.links.belong_to(set);
             self.wait_for(None);
@@ -351,6 +387,7 @@ impl SetNode {
 
     /// Asks all other members how they are.
     pub(super) async fn ask_members(self: &Arc<SetNode>) {
+        self.look_after_members().await;
         let status = self.group.status();
         let others = status.members.iter().map(|known| &known.member);
         let others = others.filter(|other| other.id != status.this.id);

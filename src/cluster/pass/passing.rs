@@ -21,6 +21,9 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 /// Time that a client has to take what is under way and the last word, and to close. Then its socket is reset.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
 
+/// What a client hears that was held when this node began to lead, or to stop.
+const NO_LEADER_CAME: &str = "this node stops passing clients on: reconnect";
+
 /// The limits of a front door while clients are passed on.
 #[derive(Clone, Copy, Debug)]
 pub struct DoorLimits {
@@ -109,28 +112,28 @@ impl Passing {
         // Boxed, so that a passed client does not keep the memory of its beginning.
         let reached = tokio::select! {
             reached = Box::pin(self.reach(door, &client, peer, &permit)) => reached,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            // It is told so, in the words of its protocol, as far as the doors wait.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(NO_LEADER_CAME.to_owned()),
         };
         let (mut stream, leader) = match reached {
             Ok(reached) => reached,
             Err(why) => {
-                let turned_away = self.courtesy.turn_away(door, client, peer, permit, why);
-                tokio::select! {
-                    () = turned_away => {}
-                    _ = stopped.wait_for(|stopped| *stopped) => {}
-                }
-                return;
+                return self
+                    .courtesy
+                    .turn_away(door, client, peer, permit, why)
+                    .await;
             }
         };
         tracing::debug!(%peer, leader = leader.address, ?door, "a client is passed on");
         let mut hearing = self.courtesy.hearing(door);
-        let over = self
+        let (over, rest) = self
             .pass(&mut client, &mut stream, &leader, hearing.as_mut(), stopped)
             .await;
         drop(stream);
         let is_said = over != Over::Ended(Ended::Client) && {
+            // It was heard with the rest, which comes first.
             let word = hearing.and_then(|hearing| hearing.last_word(over.text()));
-            Box::pin(farewell(&mut client, word)).await
+            Box::pin(farewell(&mut client, rest, word)).await
         };
         // AMQP's sockets are reset, as on the leader; but what is under way to a client that takes it must arrive.
         if !is_said
@@ -211,6 +214,7 @@ impl Passing {
         }
     }
 
+    /// Passes bytes until that is over. Returns what the client has not taken yet, too.
     async fn pass(
         &self,
         client: &mut Transport,
@@ -218,7 +222,7 @@ impl Passing {
         leader: &Peer,
         mut hearing: Option<&mut Box<dyn Hearing>>,
         mut stopped: watch::Receiver<bool>,
-    ) -> Over {
+    ) -> (Over, Vec<u8>) {
         let mut leaders = self.leader.clone();
         let mut splice = Splice::new(client, stream);
         let hear = |bytes: &[u8]| {
@@ -226,11 +230,12 @@ impl Passing {
                 hearing.heard(bytes);
             }
         };
-        tokio::select! {
+        let over = tokio::select! {
             ended = splice.run(hear) => Over::Ended(ended),
             () = another_leads(&mut leaders, leader) => Over::Replaced,
             _ = stopped.wait_for(|stopped| *stopped) => Over::Stopped,
-        }
+        };
+        (over, splice.into_rest())
     }
 }
 
@@ -253,9 +258,11 @@ impl Over {
     }
 }
 
-/// Says the last word and gives the client some time to take it and close. Whether it has closed its side.
-async fn farewell(client: &mut Transport, word: Option<Bytes>) -> bool {
+/// Passes the rest on, says the last word, and gives the client some time to take both and close. Whether it has closed its
+/// side.
+async fn farewell(client: &mut Transport, rest: Vec<u8>, word: Option<Bytes>) -> bool {
     let said = async {
+        client.write_all(&rest).await?;
         if let Some(word) = word {
             client.write_all(&word).await?;
         }

@@ -87,6 +87,15 @@ where
         .await
     }
 
+    /// What the leader has sent and the client has not taken, to be written before anything else.
+    pub(super) fn into_rest(self) -> Vec<u8> {
+        let Direction {
+            mut rest, written, ..
+        } = self.down;
+        rest.drain(..written.min(rest.len()));
+        rest
+    }
+
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         ready!(self.up.poll(cx, self.client, self.leader, &mut |_| {}))?;
         if !self.is_half_closed {

@@ -29,7 +29,7 @@ use super::peers::{PeerStream, Peers};
 use super::purge::{KeptLog, LiveMember, LogBounds, purge_upto};
 use super::replicated::Replicated;
 use super::sending::Sendings;
-use super::set_id::SetId;
+use super::set_id::{AnotherSet, SetId};
 use super::standing::{
     ClusterStatus, Evidence, Leadership, Leaderships, MemberInfo, MemberRole, MemberStatus,
     Standing, standing_of,
@@ -84,6 +84,11 @@ pub enum MemberError {
          with --node-name {was}, or with another data directory"
     )]
     Renamed { was: String, is: String },
+    #[error(
+        "the other members of its set reach this node at {was}, and it is at {is} now: give it that address again, or let the \
+         others forget it and let it join with another data directory"
+    )]
+    Moved { was: String, is: String },
     #[error("{0} is a member already")]
     Known(String),
     #[error("no member has the id {0}")]
@@ -158,6 +163,15 @@ impl Member {
             return Err(MemberError::Renamed {
                 was: known.name.clone(),
                 is: options.this.name,
+            });
+        }
+        let is_alone = members.nodes().count() < 2;
+        if let Some(known) =
+            known.filter(|known| !is_alone && known.address != options.this.address)
+        {
+            return Err(MemberError::Moved {
+                was: known.address.clone(),
+                is: options.this.address,
             });
         }
         let set = Arc::new(SetId::new(identity.set));
@@ -368,6 +382,25 @@ impl Member {
         learner.map_err(raft_error)?.map_err(raft_error)?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([new.id]));
         raft.change_membership(change, true)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// As the leader: completes a change of members between whose two steps an earlier leader was lost.
+    pub async fn complete_change(&self) -> Result<(), MemberError> {
+        // One that is under way here completes itself.
+        let Ok(_change) = self.changes.try_lock() else {
+            return Ok(());
+        };
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        if members.membership().get_joint_config().len() < 2 {
+            return Ok(());
+        }
+        info!("an earlier change of members is completed");
+        let nobody = ChangeMembers::AddVoterIds(BTreeSet::new());
+        raft.change_membership(nobody, true)
             .await
             .map_err(raft_error)?;
         Ok(())
@@ -595,10 +628,12 @@ impl Member {
             Some(_) => refused("this node belongs to another cluster"),
             None if envelope.set == 0 => refused("this node belongs to no cluster yet"),
             None => {
-                let noted = self.store.note_set(envelope.set);
-                noted.map_err(|e| MessageError::Refused(e.to_string()))?;
-                self.set.put(envelope.set);
-                Ok(())
+                let note = || self.store.note_set(envelope.set);
+                match self.set.adopt(envelope.set, note) {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(AnotherSet)) => refused("this node belongs to another cluster"),
+                    Err(error) => refused(&error.to_string()),
+                }
             }
         }
     }
