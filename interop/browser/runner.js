@@ -8,6 +8,7 @@ import { checks as definitions } from "./checks_definitions.js";
 import { checks as lists } from "./checks_lists.js";
 import { checks as messages } from "./checks_messages.js";
 import { checks as rights } from "./checks_rights.js";
+import { checks as set } from "./checks_set.js";
 import { takePictures } from "./pictures.js";
 
 const only = process.env.PAGE_ONLY ?? "";
@@ -20,7 +21,7 @@ if (process.env.PAGE_PICTURES) {
   process.exit(0);
 }
 
-for (const [name, check] of Object.entries({ ...rights, ...messages, ...definitions, ...lists })) {
+for (const [name, check] of Object.entries({ ...rights, ...messages, ...definitions, ...lists, ...set })) {
   if (!name.includes(only)) continue;
   const options = { refusals: false };
   const { context, page, faults } = await open(browser, URL_OF_PAGE, options);

@@ -12,6 +12,7 @@ import { overview } from "./overview.js";
 import { policies } from "./policies.js";
 import { queue } from "./queue.js";
 import { queues } from "./queues.js";
+import { set } from "./set.js";
 import { shovels } from "./shovels.js";
 import { streams } from "./streams.js";
 import { userPage } from "./user.js";
@@ -31,5 +32,6 @@ export const PAGES = [
   { name: "vhosts", title: "Virtual hosts", right: "management", list: vhosts, detail: vhostPage, detailRight: "administrator" },
   { name: "users", title: "Users", right: "administrator", list: users, detail: userPage },
   { name: "definitions", title: "Definitions", right: "administrator", list: definitions },
+  { name: "set", title: "Set of nodes", right: "monitoring", list: set },
   { name: "node", title: "Node", right: "monitoring", list: node },
 ];
