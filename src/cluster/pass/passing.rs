@@ -22,7 +22,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a client hears that was held when this node began to lead, or to stop.
-const NO_LEADER_CAME: &str = "this node stops passing clients on: reconnect";
+pub(super) const NO_LEADER_CAME: &str = "this node stops passing clients on: reconnect";
 
 /// The limits of a front door while clients are passed on.
 #[derive(Clone, Copy, Debug)]

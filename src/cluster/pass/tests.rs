@@ -123,8 +123,12 @@ async fn serve(
     }
 }
 
-/// Says why in one line, and as last word `sorry: ` and why.
-struct Plain;
+/// A client that was told more than this hears how much that was.
+const MUCH: usize = 1 << 20;
+
+/// Says why in one line, and as last word `sorry: ` and why. Counts what a client is told.
+#[derive(Default)]
+struct Plain(usize);
 
 impl Courtesy for Plain {
     fn turn_away(
@@ -142,15 +146,20 @@ impl Courtesy for Plain {
     }
 
     fn hearing(&self, _: Door) -> Option<Box<dyn Hearing>> {
-        Some(Box::new(Plain))
+        Some(Box::new(Plain::default()))
     }
 }
 
 impl Hearing for Plain {
-    fn heard(&mut self, _: &[u8]) {}
+    fn heard(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
 
     fn last_word(&self, why: &str) -> Option<Bytes> {
-        Some(format!("sorry: {why}").into())
+        Some(match self.0 {
+            heard if heard > MUCH => format!("sorry: {why} after {heard} bytes").into(),
+            _ => format!("sorry: {why}").into(),
+        })
     }
 }
 
@@ -174,7 +183,7 @@ impl Follower {
             capacity: CAPACITY,
             patience: LONG,
         };
-        let passing = Passing::new(links(99), led, HOLD, Arc::new(Plain), [limits]);
+        let passing = Passing::new(links(99), led, HOLD, Arc::new(Plain::default()), [limits]);
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::new(passing).serve(listener, Door::Amqp, stopped));
         Follower {
@@ -325,6 +334,45 @@ async fn clients_of_a_leader_that_is_replaced_get_a_last_word_and_the_next_leade
     let said = rest(&mut client).await;
     assert_eq!(said, "sorry: another node leads the set now");
     follower.served_client().await;
+}
+
+#[tokio::test]
+async fn the_last_word_comes_after_all_that_the_client_had_not_taken_yet() {
+    let (mut first, second) = (Leader::start(1), Leader::start(2));
+    first.open_door();
+    let follower = Follower::start(Some(&first));
+    let (mut client, facts) = follower.served_client().await;
+    client.write_all(b"flood").await.unwrap();
+    let mut before = 0;
+    let stalled = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let written = first.written.load(Ordering::SeqCst);
+            if written > MUCH && written == before {
+                return;
+            }
+            before = written;
+        }
+    };
+    timeout(LONG, stalled).await.expect("a stop");
+    follower.leader.send_replace(Some(second.peer.clone()));
+    let said = rest(&mut client).await;
+    let (flood, word) = said.split_once("sorry: ").expect("a last word");
+    assert!(flood.bytes().all(|octet| octet == 7));
+    let heard = facts.len() + 1 + flood.len();
+    assert_eq!(
+        word,
+        format!("another node leads the set now after {heard} bytes")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_is_held_when_its_node_stops_is_told_so() {
+    let follower = Follower::start(None);
+    let mut client = follower.client().await;
+    tokio::time::sleep(HOLD / 4).await; // it is accepted by then
+    follower.stop.send_replace(true);
+    assert_eq!(rest(&mut client).await, super::passing::NO_LEADER_CAME);
 }
 
 #[tokio::test]

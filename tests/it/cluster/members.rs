@@ -135,6 +135,80 @@ fn a_survivor_of_three_goes_on_alone_and_a_lost_node_never_comes_back() {
 }
 
 #[test]
+fn a_leader_that_an_operator_takes_out_of_service_hands_over_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    for (out, back) in [("stop_app", "start_app"), ("drain", "revive")] {
+        let leader = agreed_leader(&[a, b, c]);
+        nodes[leader].ok(&[out]);
+        let another = || match agreed_leader(&[a, b, c]) {
+            same if same == leader => Err("it leads still".to_owned()),
+            other => Ok(other),
+        };
+        let next = eventually(out, another);
+        assert!(nodes[next].ok(&["list_vhosts"]).contains('/'));
+        nodes[leader].ok(&[back]);
+    }
+}
+
+#[test]
+fn a_forgotten_node_is_told_so_and_data_under_another_name_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let leader = agreed_leader(&[a, b, c]);
+    let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
+    nodes[first].stop();
+    let refusal = nodes[first].refusal_as("another");
+    let was = format!("is that of leveret@{}, a member of a set", THREE[first]);
+    assert!(refusal.contains(&was), "{refusal}");
+    nodes[second].ok(&["forget_cluster_node", THREE[first]]);
+    nodes[first].start();
+    eventually("it is told", || {
+        let advice = nodes[first].status()["set"]["advice"].to_string();
+        let is_told = advice.contains("this node was forgotten");
+        is_told.then_some(()).ok_or(advice)
+    });
+}
+
+#[test]
+fn a_set_loads_a_definitions_file_once_and_goes_on_without_a_bad_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("definitions.json");
+    std::fs::write(&file, r#"{"vhosts": [{"name": "loaded"}]}"#).unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    for (node, file) in nodes
+        .iter_mut()
+        .zip([file.as_path(), &file, "/nowhere".as_ref()])
+    {
+        node.options = vec!["--load-definitions".to_owned(), file.display().to_string()];
+        node.start();
+    }
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let transfer = |to: usize| {
+        a.ok(&["transfer_leadership", THREE[to]]);
+        eventually("another leader", || match agreed_leader(&[a, b, c]) {
+            leader if leader == to => Ok(()),
+            other => Err(format!("{other}")),
+        });
+    };
+    transfer(0);
+    assert!(a.ok(&["list_vhosts"]).contains("loaded"));
+    a.ok(&["delete_vhost", "loaded"]);
+    for to in [1, 2, 0] {
+        transfer(to);
+        let vhosts = nodes[to].ok(&["list_vhosts"]);
+        assert!(!vhosts.contains("loaded"), "{to}: {vhosts}");
+    }
+}
+
+#[test]
 fn a_single_node_grows_to_three_and_a_dead_one_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Node::alone(dir.path(), "a");

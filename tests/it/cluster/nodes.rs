@@ -30,6 +30,8 @@ pub(super) struct Node {
     metrics: String,
     dir: PathBuf,
     peers: String,
+    /// Further options.
+    pub(super) options: Vec<String>,
     process: Option<Child>,
 }
 
@@ -51,6 +53,7 @@ pub(super) fn nodes<const COUNT: usize>(dir: &Path, names: [&'static str; COUNT]
         metrics: free_addresses::<1>()[0].clone(),
         dir: dir.join(name),
         peers: peers.clone(),
+        options: Vec::new(),
         process: None,
     })
 }
@@ -64,21 +67,34 @@ impl Node {
     }
 
     pub(super) fn start(&mut self) {
-        let process = Command::new(env!("CARGO_BIN_EXE_leveret"))
+        let process = self.command(self.name, &self.peers).spawn().unwrap();
+        self.process = Some(process);
+    }
+
+    /// What the node says when it refuses to start under another name.
+    pub(super) fn refusal_as(&self, name: &str) -> String {
+        let mut command = self.command(name, "none");
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn command(&self, name: &str, peers: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command
             .env("LEVERET_CLUSTER_SECRET", SECRET)
-            .env("LEVERET_CLUSTER_PEERS", &self.peers)
-            .args(["--node-name", self.name, "--cluster-listen", &self.address])
+            .env("LEVERET_CLUSTER_PEERS", peers)
+            .args(["--node-name", name, "--cluster-listen", &self.address])
             .args(["--amqp-listen", &self.amqp, "--cmq-listen", "none"])
             .args(["--management-listen", &self.management])
             .args(["--prometheus-listen", &self.metrics])
+            .args(&self.options)
             .arg("--data-dir")
             .arg(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
+            .stderr(Stdio::null());
+        command
     }
 
     fn ctl(&self, words: &[&str]) -> Output {
