@@ -43,7 +43,7 @@ SINGLE = [
     *_each("kill-leader", "kill-all", "pause-leader", "cut-leader", "power-all", "transfer"),
     *_each("kill-follower", "stop-leader", "pause-follower", "pause-then-kill", "pause-all"),
     *_each("cut-follower", "cut-halves", "cut-all", "cut-from-leader", "cut-to-leader", "cut-bridge", "flap"),
-    *_each("full-disk", "full-disks", "stalled-disk", "stalled-disk-of-follower", "slow-disk"),
+    *_each("full-disk", "full-disks", "full-followers", "stalled-disk", "stalled-disk-of-follower", "slow-disk"),
     *_each("power-follower", "power-leader", "clock-step", "rolling-restart", "replace-member"),
 ]
 

@@ -149,6 +149,14 @@ def full_disks(brokers: Set, chance: random.Random) -> str:
     return "all"
 
 
+def full_followers(brokers: Set, chance: random.Random) -> str:
+    """No majority has room, although the leader has."""
+    full = brokers.followers(chance)
+    for node in full:
+        node.disk.fill()
+    return ", ".join(node.name for node in full)
+
+
 def stalled_disk(brokers: Set, chance: random.Random) -> str:
     node = brokers.wait_leader()
     node.disk.freeze()
@@ -317,6 +325,7 @@ FAULTS: dict[str, tuple[Callable[[Set, random.Random], str], str]] = {
     "flap": (flap, "cut"),
     "full-disk": (full_disk, "full"),
     "full-disks": (full_disks, "full"),
+    "full-followers": (full_followers, "full"),
     "stalled-disk": (stalled_disk, "disk"),
     "stalled-disk-of-follower": (stalled_disk_of_follower, "disk"),
     "slow-disk": (slow_disk, "disk"),

@@ -85,4 +85,13 @@ class LeveretSet(Set):
 
     def forget(self, node: Node) -> None:
         self.members.remove(node)
-        self.wait_leader().ctl("forget_cluster_node", f"leveret@{node.name}")
+
+        def forgotten() -> bool:
+            """A new leader refuses for some seconds: it does not know yet who is there."""
+            try:
+                self.wait_leader().ctl("forget_cluster_node", f"leveret@{node.name}")
+            except nodes.NotReady:
+                return False
+            return True
+
+        nodes.eventually(f"{node.name} is forgotten", forgotten)

@@ -184,7 +184,7 @@ fn a_set_loads_a_definitions_file_once_and_goes_on_without_a_bad_one() {
     let mut nodes = nodes(dir.path(), THREE);
     for (node, file) in nodes
         .iter_mut()
-        .zip([file.as_path(), &file, "/nowhere".as_ref()])
+        .zip([file.as_path(), file.as_path(), "/nowhere".as_ref()])
     {
         node.options = vec!["--load-definitions".to_owned(), file.display().to_string()];
         node.start();
