@@ -36,9 +36,7 @@ use super::standing::{
 };
 use super::tracker::Proposals;
 use super::transfer;
-use super::types::{
-    Changes, Group, Members, NodeFacts, entry_id, log_id, members_of, store_index,
-};
+use super::types::{Changes, Group, Members, NodeFacts, entry_id, log_id, members_of, store_index};
 use crate::store::{EntryId, FjallStore, Journal, Proposal, Replica, Store, StoreError};
 
 /// How long a member that is added may take to get everything the set has.
