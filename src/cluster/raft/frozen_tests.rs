@@ -1,6 +1,6 @@
 //! The messages between members, the entries in them and the record of members, as release 1 writes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
@@ -74,7 +74,7 @@ fn entries() -> Vec<Entry> {
         ],
         ..Batch::default()
     };
-    let changes = Changes(store.propose(&batch));
+    let changes = Changes(store.propose(&batch, &mut HashSet::new()));
     [
         EntryPayload::Blank,
         EntryPayload::Normal(changes),
