@@ -27,9 +27,11 @@ mod verify; // what a verification finds, pure
 mod worker; // a named background thread
 mod writes; // a batch as writes of keys, pure
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
-use crate::model::LogId;
+use crate::model::{LogId, Ticket};
 
 pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
@@ -62,6 +64,12 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Makes every batch durable that was appended before this call.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// As [`Journal::sync`] for the batches of these tickets, and returns up to which one they are durable: the first at
+    /// least. A journal that makes them durable one after the other need not wait for the last.
+    fn sync_some(&self, batches: RangeInclusive<Ticket>) -> Result<Ticket, StoreError> {
+        self.sync().map(|()| *batches.end())
+    }
 
     /// Applies the durable batches in order: reads of the store see them when this returns.
     fn apply(&self) -> Result<(), StoreError>;

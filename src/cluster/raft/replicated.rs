@@ -2,6 +2,7 @@
 //! it, and is read from this node's own database.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use openraft::Raft;
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use super::machine::Machine;
 use super::tracker::{Lost, Proposals};
 use super::types::{Changes, Group, LogId};
-use crate::model::LogId as QueueLog;
+use crate::model::{LogId as QueueLog, Ticket};
 use crate::store::{
     Batch, DefinitionEntry, FjallStore, Journal, LogState, Store, StoreError, StoredChunk,
     Verified, VerifyStep,
@@ -67,7 +68,7 @@ impl Journal for Replicated {
         if proposal.is_empty() {
             return Ok(());
         }
-        let tracker = self.proposals.next()?;
+        let tracker = self.proposals.next(batch.ticket)?;
         let write = self
             .raft
             .write(Changes(proposal))
@@ -79,6 +80,12 @@ impl Journal for Replicated {
 
     fn sync(&self) -> Result<(), StoreError> {
         Ok(self.proposals.wait_committed()?)
+    }
+
+    /// Batches are committed one after the other, and publishers wait for the first.
+    fn sync_some(&self, batches: RangeInclusive<Ticket>) -> Result<Ticket, StoreError> {
+        let committed = self.proposals.wait_committed_some(*batches.start())?;
+        Ok(committed.unwrap_or(*batches.end()).min(*batches.end()))
     }
 
     fn apply(&self) -> Result<(), StoreError> {

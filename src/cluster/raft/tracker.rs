@@ -1,5 +1,6 @@
 //! How far the proposals of one leadership are: each is committed when a majority has it, then applied.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use openraft::RaftTypeConfig;
 use openraft::alias::LogIdOf;
 use openraft::raft::responder::Responder;
 use parking_lot::{Condvar, Mutex};
+
+use crate::model::Ticket;
 
 /// The proposals of one leadership, numbered from 1 on.
 #[derive(Debug, Default)]
@@ -20,8 +23,20 @@ struct Reached {
     proposed: u64,
     committed: u64,
     applied: u64,
+    /// The tickets of the batches that are not committed, by number, and of the last one that is.
+    tickets: VecDeque<(u64, Ticket)>,
+    committed_ticket: Ticket,
     /// The leadership is lost: nothing more is known of what is not committed.
     lost: bool,
+}
+
+impl Reached {
+    fn committed_up_to(&mut self, number: u64) {
+        self.committed = self.committed.max(number);
+        while let Some((_, ticket)) = self.tickets.pop_front_if(|(first, _)| *first <= number) {
+            self.committed_ticket = ticket;
+        }
+    }
 }
 
 /// The leadership is lost.
@@ -30,15 +45,17 @@ pub(super) struct Lost;
 
 impl Proposals {
     /// The tracker of the next proposal.
-    pub(super) fn next<T>(self: &Arc<Self>) -> Result<Tracker<T>, Lost> {
+    pub(super) fn next<T>(self: &Arc<Self>, ticket: Ticket) -> Result<Tracker<T>, Lost> {
         let mut reached = self.reached.lock();
         if reached.lost {
             return Err(Lost);
         }
         reached.proposed += 1;
+        let number = reached.proposed;
+        reached.tickets.push_back((number, ticket));
         Ok(Tracker {
             proposals: Arc::clone(self),
-            number: reached.proposed,
+            number,
             is_committed: false,
             is_complete: false,
             result: PhantomData,
@@ -58,7 +75,32 @@ impl Proposals {
 
     /// Waits until everything is committed that was proposed before.
     pub(super) fn wait_committed(&self) -> Result<(), Lost> {
-        self.wait(|reached, upto| reached.committed >= upto)
+        let upto = self.reached.lock().proposed;
+        self.wait(|reached| (reached.committed >= upto).then_some(()))
+    }
+
+    /// Waits until the batch with this ticket is committed, if it was proposed, and returns the ticket of the last one
+    /// that is; `None` if all are.
+    pub(super) fn wait_committed_some(&self, ticket: Ticket) -> Result<Option<Ticket>, Lost> {
+        self.wait(|reached| {
+            let are_all = reached.committed >= reached.proposed;
+            let last = reached.committed_ticket;
+            (are_all || last >= ticket).then_some((!are_all).then_some(last))
+        })
+    }
+
+    fn wait<T>(&self, found: impl Fn(&Reached) -> Option<T>) -> Result<T, Lost> {
+        let mut reached = self.reached.lock();
+        loop {
+            // What is committed is so for good. But the broker that reports it must end first.
+            if reached.lost {
+                return Err(Lost);
+            }
+            if let Some(found) = found(&reached) {
+                return Ok(found);
+            }
+            self.changed.wait(&mut reached);
+        }
     }
 
     /// Waits until everything is applied that is committed now.
@@ -72,21 +114,6 @@ impl Proposals {
             self.changed.wait(&mut reached);
         }
         Ok(())
-    }
-
-    fn wait(&self, holds: impl Fn(&Reached, u64) -> bool) -> Result<(), Lost> {
-        let mut reached = self.reached.lock();
-        let upto = reached.proposed;
-        loop {
-            // What is committed is so for good. But the broker that reports it must end first.
-            if reached.lost {
-                return Err(Lost);
-            }
-            if holds(&reached, upto) {
-                return Ok(());
-            }
-            self.changed.wait(&mut reached);
-        }
     }
 }
 
@@ -104,7 +131,7 @@ impl<C: RaftTypeConfig, T: Send + 'static> Responder<C, T> for Tracker<T> {
     fn on_commit(&mut self, _: LogIdOf<C>) {
         self.is_committed = true;
         let mut reached = self.proposals.reached.lock();
-        reached.committed = reached.committed.max(self.number);
+        reached.committed_up_to(self.number);
         drop(reached);
         self.proposals.changed.notify_all();
     }
@@ -148,17 +175,21 @@ mod tests {
     fn proposals_are_committed_then_applied_and_fail_when_one_is_dropped() {
         let proposals = Arc::new(Proposals::default());
         assert_eq!(proposals.wait_committed(), Ok(()));
-        let mut first: Tracker<u8> = proposals.next().unwrap();
-        let mut second: Tracker<u8> = proposals.next().unwrap();
+        let mut first: Tracker<u8> = proposals.next(Ticket(3)).unwrap();
+        let mut second: Tracker<u8> = proposals.next(Ticket(5)).unwrap();
         Responder::<Group, u8>::on_commit(&mut first, some_id());
+        assert_eq!(
+            proposals.wait_committed_some(Ticket(3)),
+            Ok(Some(Ticket(3)))
+        );
         Responder::<Group, u8>::on_commit(&mut second, some_id());
         assert_eq!(proposals.wait_committed(), Ok(()));
         Responder::<Group, u8>::on_complete(first, 1);
         Responder::<Group, u8>::on_complete(second, 1);
         assert_eq!(proposals.wait_applied(), Ok(()));
-        let third: Tracker<u8> = proposals.next().unwrap();
+        let third: Tracker<u8> = proposals.next(Ticket(8)).unwrap();
         Responder::<Group, u8>::on_complete(third, 1); // refused: it was never committed
         assert_eq!(proposals.wait_committed(), Err(Lost));
-        assert!(proposals.next::<u8>().is_err());
+        assert!(proposals.next::<u8>(Ticket(9)).is_err());
     }
 }

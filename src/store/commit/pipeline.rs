@@ -214,25 +214,32 @@ impl Shared {
         let written = gate
             .unsynced
             .iter()
-            .any(|unsynced| !unsynced.batch.ops.is_empty());
+            .find(|unsynced| !unsynced.batch.ops.is_empty())
+            .map(|unsynced| unsynced.batch.ticket);
         gate.syncing = true;
         gate.sync_due = None;
         drop(gate);
         let begun = clock::monotonic();
-        let outcome = if written { self.store.sync() } else { Ok(()) };
-        if written {
+        let outcome = match written {
+            Some(first) => self.store.sync_some(first..=upto),
+            None => Ok(upto),
+        };
+        if written.is_some() {
             self.figures.synced(begun.elapsed());
         }
         let mut gate = self.gate.lock();
         gate.syncing = false;
         match outcome {
-            Ok(()) => {
-                gate = self.retire(gate, upto);
-                self.may_apply(&mut gate, upto);
+            Ok(durable) => {
+                gate = self.retire(gate, durable);
+                self.may_apply(&mut gate, durable);
             }
             Err(failure) => {
                 gate.failure.get_or_insert(failure.to_string());
             }
+        }
+        if !gate.unsynced.is_empty() {
+            self.synced.notify_all();
         }
         if gate.committer == Pace::AwaitsSync {
             self.wake_committer(&mut gate);
