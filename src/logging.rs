@@ -63,13 +63,14 @@ pub fn last_lines() -> &'static LastLines {
     &LAST_LINES
 }
 
-/// Of libraries only warnings and errors are logged.
+/// Of libraries only warnings and errors are logged. openraft warns of each call to a member that is gone, which
+/// `cluster::raft` says once a minute.
 fn filter(level: Option<LogLevel>) -> EnvFilter {
     EnvFilter::new(match level {
         None => "off",
         Some(LogLevel::Error) => "error",
-        Some(LogLevel::Warn) => "warn",
-        Some(LogLevel::Info) => "warn,leveret=info",
+        Some(LogLevel::Warn) => "warn,openraft=error",
+        Some(LogLevel::Info) => "warn,openraft=error,leveret=info",
         Some(LogLevel::Debug) => "warn,leveret=debug",
         Some(LogLevel::Trace) => "warn,leveret=trace",
     })

@@ -279,8 +279,8 @@ options! {
     cluster_tls_ca: Option<PathBuf> = one(parse::path_or_none), "FILE", "none";
     /// How often the leader of a set tells the others that it leads.
     cluster_heartbeat: Duration = one(parse::positive_milliseconds), "MILLISECONDS", "100";
-    /// How long the nodes of a set hear nothing from their leader until they elect another, at least; up to twice as long.
-    /// Three heartbeats at least.
+    /// How long the leader of a set serves without an answer of a majority. The others elect another after about twice this
+    /// time, or immediately if the leader's process has ended and its host says so. Three heartbeats at least.
     cluster_election_timeout: Duration = one(election_timeout), "MILLISECONDS", "500";
     /// Name of the cluster that each start sets; `none` leaves what `set_cluster_name` has set.
     cluster_name: Option<Name> = one(parse::name_or_none), "NAME", "none";

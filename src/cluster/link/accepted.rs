@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::callers::Callers;
 use super::frame::{FrameReader, Outgoing, Tag, read_open};
 use super::handshake::{HandshakeError, Own};
 use super::hello::Purpose;
@@ -29,6 +32,7 @@ const UNIT: usize = 1024;
 pub(super) struct Accepting {
     pub(super) own: Arc<Own>,
     pub(super) refusals: Arc<RefusalLog>,
+    pub(super) callers: Arc<Callers>,
     pub(super) service: Arc<dyn Service>,
 }
 
@@ -67,11 +71,16 @@ impl Accepting {
         let ended = match purpose {
             Purpose::Stream => self.give_away(caller, stream).await,
             Purpose::Lane(lane) => {
+                let open = self.callers.enter(caller.node);
                 let served = Served {
                     caller,
                     service: Arc::clone(&self.service),
                 };
-                served.converse(stream, lane).await
+                let ended = served.converse(stream, lane).await;
+                if open.end() {
+                    self.service.left(&served.caller);
+                }
+                ended
             }
         };
         if let Err(error) = ended {
@@ -135,19 +144,31 @@ impl Served {
         }
     }
 
+    /// Each call begins when the one before has begun: it is polled once before the next one is made.
     async fn handle_in_order(
         &self,
         mut received: mpsc::Receiver<Received>,
         answers: mpsc::Sender<Answered>,
     ) {
-        while let Some(request) = received.recv().await {
-            let answer = self
-                .service
-                .call(&self.caller, request.kind, request.body)
-                .await;
-            drop(request.room);
-            if answers.send((request.id, answer)).await.is_err() {
-                return;
+        let mut handling = FuturesOrdered::new();
+        let mut is_open = true;
+        while is_open || !handling.is_empty() {
+            tokio::select! {
+                biased;
+                Some((answered, room)) = handling.next() => {
+                    drop::<OwnedSemaphorePermit>(room);
+                    if answers.send(answered).await.is_err() {
+                        return;
+                    }
+                }
+                request = received.recv(), if is_open && handling.len() < TOGETHER_MAX => {
+                    let Some(request) = request else {
+                        is_open = false;
+                        continue;
+                    };
+                    let answer = self.service.call(&self.caller, request.kind, request.body);
+                    handling.push_back(async move { ((request.id, answer.await), request.room) });
+                }
             }
         }
     }

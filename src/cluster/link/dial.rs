@@ -1,8 +1,9 @@
 //! Connects to other nodes.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::error::LinkError;
@@ -42,6 +43,24 @@ impl Dialer {
             Ok(Err(error)) => Err(self.failed(address, error)),
             Err(_) => Err(unreachable("no handshake in time".to_owned())),
         }
+    }
+
+    /// Whether each address that this name has refuses connections: no process listens there.
+    pub(super) async fn is_refused(&self, address: &str) -> bool {
+        let found = timeout(CONNECT_WITHIN, lookup_host(address)).await;
+        let Ok(Ok(found)) = found else {
+            return false;
+        };
+        let mut are_refused = false;
+        for address in found {
+            let refused = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await;
+            are_refused =
+                matches!(refused, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused);
+            if !are_refused {
+                return false;
+            }
+        }
+        are_refused
     }
 
     async fn shake_hands(

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::limits::{FRAME_MAX, OPEN_MAX, READ_BUFFER};
+use super::limits::{FRAME_MAX, OPEN_MAX, READ_BUFFER, READ_BUFFER_REST};
 
 /// Length of a frame's head.
 const HEAD: usize = 16;
@@ -91,7 +91,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame's head; `None` at the end between two frames. The caller reads the body next.
     pub(super) async fn head(&mut self) -> io::Result<Option<Head>> {
         while self.buffer.len() < HEAD {
-            self.buffer.reserve(READ_BUFFER);
+            // Small frames share a buffer, which lives as long as one of their bodies.
+            if self.buffer.capacity() - self.buffer.len() < READ_BUFFER_REST {
+                self.buffer.reserve(READ_BUFFER);
+            }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return match self.buffer.is_empty() {
                     true => Ok(None),

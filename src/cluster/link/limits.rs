@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Maximum time of a handshake, for both sides.
 pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the lanes of a process that is gone may take to end.
+pub(super) const LANES_END_WITHIN: Duration = Duration::from_millis(200);
 /// Maximum bytes of a node's account of itself.
 pub(super) const ACCOUNT_MAX: usize = 1024;
 /// Maximum bytes of a node's name.
@@ -38,7 +40,7 @@ pub(super) const REQUESTS_MAX: usize = 1024;
 pub(super) const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Maximum bytes of requests that wait for this node's answers, per connection; a larger one is read alone.
 pub(super) const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Maximum number of requests that this node handles together on the control lane.
+/// Maximum number of requests of one lane that this node handles together.
 pub(super) const TOGETHER_MAX: usize = 256;
 /// Maximum number of answers that wait for the socket.
 pub(super) const ANSWERS_MAX: usize = 64;
@@ -46,6 +48,8 @@ pub(super) const ANSWERS_MAX: usize = 64;
 pub(super) const GATHERED_MAX: usize = 64;
 /// Maximum bytes that are read before they are sorted.
 pub(super) const READ_BUFFER: usize = 64 * 1024;
+/// A read buffer with less room than this is followed by another one.
+pub(super) const READ_BUFFER_REST: usize = 4 * 1024;
 
 /// A lane without requests closes its connection.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);

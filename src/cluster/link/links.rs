@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::accepted::Accepting;
+use super::callers::Callers;
 use super::dial::Dialer;
 use super::error::LinkError;
 use super::frame::{Outgoing, Tag};
@@ -17,7 +18,8 @@ use super::handshake::Own;
 use super::hello::{Purpose, VERSIONS};
 use super::lane::LaneEnd;
 use super::limits::{
-    FRAME_MAX, HANDSHAKE_WITHIN, LANES_MAX, LINKS_MAX, OPEN_MAX, OPENING_MAX, STRANGERS_MAX,
+    FRAME_MAX, HANDSHAKE_WITHIN, LANES_END_WITHIN, LANES_MAX, LINKS_MAX, OPEN_MAX, OPENING_MAX,
+    STRANGERS_MAX,
 };
 use super::service::{Lane, Service};
 use super::stream::LinkStream;
@@ -48,6 +50,7 @@ pub struct Identity {
 pub struct Links {
     dialer: Arc<Dialer>,
     lanes: Mutex<HashMap<(String, Lane), Arc<LaneEnd>>>,
+    callers: Arc<Callers>,
     /// Streams that are being opened, by address.
     opening: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
@@ -73,6 +76,7 @@ impl Links {
         Links {
             dialer: Arc::new(dialer),
             lanes: Mutex::default(),
+            callers: Arc::default(),
             opening: Mutex::default(),
         }
     }
@@ -99,6 +103,12 @@ impl Links {
         let end = self.lane(&to.address, lane)?;
         let answer = timeout(within, end.call(to.node, kind, request)).await;
         answer.unwrap_or(Err(LinkError::TimedOut))
+    }
+
+    /// Whether the process of a node is gone for certain: its system has ended all lanes that it had to this node, and
+    /// refuses connections to its address. A node that is only cut off or does not answer is not gone.
+    pub async fn is_gone(&self, node: u64, address: &str) -> bool {
+        self.callers.is_gone(node, LANES_END_WITHIN).await && self.dialer.is_refused(address).await
     }
 
     /// Opens a connection of its own. The other node's service gets the header.
@@ -143,6 +153,7 @@ impl Links {
         let accepting = Arc::new(Accepting {
             own,
             refusals: Arc::clone(&self.dialer.refusals),
+            callers: Arc::clone(&self.callers),
             service,
         });
         let capacity = Capacity {
@@ -179,6 +190,11 @@ impl Links {
         let end = Arc::new(end);
         lanes.insert(key, Arc::clone(&end));
         Ok(end)
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_lanes(&self) {
+        self.lanes.lock().clear();
     }
 
     fn opening(&self, address: &str) -> Arc<Semaphore> {

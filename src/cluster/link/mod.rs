@@ -2,6 +2,7 @@
 //! sides belong together. Knows nothing of what it carries.
 
 mod accepted; // connections that others have opened
+mod callers; // which nodes have lanes to this one
 mod dial; // connects to others
 mod error; // why a call fails
 mod frame; // frames after the handshake

@@ -13,7 +13,7 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + Send>
 /// Which calls wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// The receiver handles calls one after the other, in order.
+    /// The receiver begins to handle calls in order, and answers them in order.
     Raft,
     /// The receiver handles calls together.
     Control,
@@ -41,6 +41,9 @@ pub struct Refusal(pub String);
 pub trait Service: Send + Sync + 'static {
     /// Answers a request. When the connection ends, the answer is dropped where it waits.
     fn call(&self, from: &Caller, kind: u8, request: Bytes) -> Answering;
+
+    /// The last lane of a node has ended.
+    fn left(&self, from: &Caller);
 
     /// Takes a connection of its own, in a task of its own. Dropping the stream closes it.
     fn stream(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream);

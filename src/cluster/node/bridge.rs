@@ -33,6 +33,11 @@ impl Peers for Bridge {
         .boxed()
     }
 
+    fn is_gone(&self, member: &MemberInfo) -> BoxFuture<'static, bool> {
+        let (links, member) = (Arc::clone(&self.0), member.clone());
+        async move { links.is_gone(member.id, &member.address).await }.boxed()
+    }
+
     fn open(
         &self,
         to: &MemberInfo,

@@ -46,6 +46,9 @@ pub trait Group: Send + Sync + 'static {
     /// Answers a call of another member.
     fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes>;
 
+    /// The links of this node have ended: it takes over from it if it led and its process is gone.
+    fn succeed(&self, node: u64) -> BoxFuture<'_, ()>;
+
     /// Takes a stream of another member.
     fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()>;
 
@@ -92,6 +95,10 @@ impl Group for Member {
 
     fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes> {
         Member::handle(self, kind, request).boxed()
+    }
+
+    fn succeed(&self, node: u64) -> BoxFuture<'_, ()> {
+        Member::succeed(self, node).boxed()
     }
 
     fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()> {

@@ -47,6 +47,13 @@ impl Service for Requests {
         })
     }
 
+    fn left(&self, from: &Caller) {
+        if let Some(set) = self.0.upgrade() {
+            let node = from.node;
+            tokio::spawn(async move { set.group().succeed(node).await });
+        }
+    }
+
     fn stream(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {
         let Some(set) = self.0.upgrade() else {
             return;

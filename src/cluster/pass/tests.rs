@@ -55,6 +55,8 @@ impl Service for PassageService {
         Box::pin(async { Err(Refusal("nothing is called here".to_owned())) })
     }
 
+    fn left(&self, _: &Caller) {}
+
     fn stream(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {
         assert_eq!(kind, PASSED_CLIENT);
         self.0.take(from, &header, stream);

@@ -23,8 +23,8 @@ use super::types::{
 };
 use crate::store::{EntryId, Proposal, Replica, StoreError};
 
-/// Bytes of recent entries in memory.
-const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of recent entries in memory: what is on its way to the other members, and some more.
+const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of entries in one message to a follower, but at least one entry.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -143,6 +143,11 @@ impl<R: Replica> Durability<R> {
         installed.await.map_err(ended)?
     }
 
+    /// The last entry of the log, durable or not.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.0.state.lock().last
+    }
+
     /// What is durable, and whether more waits.
     pub(super) fn progress(&self) -> (u64, bool) {
         let state = self.0.state.lock();
@@ -221,8 +226,9 @@ impl State {
     }
 }
 
-fn weight(entry: &Entry) -> usize {
-    const FIXED: usize = 128;
+/// Roughly the bytes of an entry.
+pub(super) fn weight(entry: &Entry) -> usize {
+    const FIXED: usize = 512;
     FIXED
         + match &entry.payload {
             openraft::EntryPayload::Normal(Changes(proposal)) => proposal.weight(),

@@ -34,6 +34,7 @@ use super::standing::{
     ClusterStatus, Evidence, Leadership, Leaderships, MemberInfo, MemberRole, MemberStatus,
     Standing, standing_of,
 };
+use super::succession::{Question, Succession};
 use super::tracker::Proposals;
 use super::transfer;
 use super::types::{Changes, Group, Members, NodeFacts, entry_id, log_id, members_of, store_index};
@@ -51,6 +52,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 /// A leader whose disk syncs nothing for this long hands over.
 const STALL_MAX: Duration = Duration::from_secs(2);
+/// How long members elect no other leader after they have heard theirs: longer than the election timeout, in which the
+/// leader serves without an answer, by more than it takes to notice.
+const LEASE_PERCENT: u64 = 130;
 /// Pause before a member that has failed starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -60,7 +64,8 @@ pub struct MemberOptions {
     /// This node. Its id is the one in its data directory.
     pub this: MemberInfo,
     pub heartbeat: Duration,
-    /// An election begins after this time without a leader, or up to twice of it.
+    /// A leader serves for this time without an answer of a majority. The others elect another one after about twice of
+    /// it.
     pub election_timeout: Duration,
     /// Bytes of the log that are kept for others; `None` for what suits the disk.
     pub keep_log_bytes: Option<u64>,
@@ -212,13 +217,15 @@ impl Member {
             set: self.set.clone(),
             sendings: self.sendings.clone(),
             replica: PhantomData,
+            unanswered: Arc::default(),
         };
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: "leveret".to_owned(),
             heartbeat_interval: millis(self.options.heartbeat),
-            election_timeout_min: millis(self.options.election_timeout),
-            election_timeout_max: millis(self.options.election_timeout) * 2,
+            // Raft takes the upper end as the lease of a leader, too, and lets the time of an election pass after it.
+            election_timeout_min: millis(self.options.election_timeout) * 4 / 5,
+            election_timeout_max: millis(self.options.election_timeout) * LEASE_PERCENT / 100,
             enable_pre_vote: Some(true),
             enable_leader_restore: Some(false),
             snapshot_policy: SnapshotPolicy::Never,
@@ -572,6 +579,11 @@ impl Member {
                 let outcome = raft.handle_transfer_leader(transfer).await;
                 serde_json::to_vec(&outcome.map_err(|e| fatal(&e))?)?
             }
+            kind::LOOK => {
+                let question: Question = message::body(&body)?;
+                let succession = self.succession().map_err(|e| refused(e.to_string()))?;
+                serde_json::to_vec(&succession.look(&question).await)?
+            }
             other => return Err(refused(format!("no request of kind {other}"))),
         })
     }
@@ -613,6 +625,24 @@ impl Member {
         };
         let installed = running.raft.install_full_snapshot(vote, snapshot).await;
         Ok(serde_json::to_vec(&installed.map_err(|e| refused(&e))?)?)
+    }
+
+    /// The links of a member have ended: takes over from it if it led and its process is gone for certain.
+    pub async fn succeed(&self, node: u64) {
+        if let Ok(succession) = self.succession() {
+            succession.succeed(node).await;
+        }
+    }
+
+    fn succession(&self) -> Result<Succession<FjallStore>, MemberError> {
+        let running = self.running()?;
+        Ok(Succession {
+            raft: running.raft,
+            durability: running.durability,
+            peers: Arc::clone(&self.peers),
+            me: self.options.this.id,
+            set: Arc::clone(&self.set),
+        })
     }
 
     /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
@@ -686,13 +716,16 @@ impl Member {
         }
     }
 
-    /// Follows Raft's metrics until it ends.
+    /// Follows Raft's metrics until it ends. They change with each entry, so once it is known who leads only changes of
+    /// that count, and time.
     async fn follow(&self, running: &Running, stopped: &mut watch::Receiver<bool>) {
         let mut changes = running.raft.metrics();
+        let mut roles = running.raft.server_metrics();
         let mut stall = Stall::default();
         let mut looked = Group::now();
         loop {
-            let metrics = changes.borrow_watched().clone();
+            let role = roles.borrow_and_update().clone();
+            let metrics = changes.borrow_and_update().clone();
             if let Err(failure) = &metrics.running_state {
                 if !matches!(failure, Fatal::Stopped) {
                     error!(%failure, "this node takes no part in the cluster until its store works again");
@@ -707,8 +740,16 @@ impl Member {
                 looked = Group::now();
                 self.look_at_log(&running.raft, &metrics).await;
             }
+            let is_whole = (metrics.state, metrics.vote) == (role.state, role.vote);
+            let is_settled = is_whole && !matches!(*self.standing.borrow(), Standing::NoMajority);
+            let changed = async {
+                match is_settled {
+                    true => roles.changed().await,
+                    false => changes.changed().await,
+                }
+            };
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() {
+                changed = changed => if changed.is_err() {
                     self.stand(Standing::NoMajority);
                     self.shut_down_only(running.number).await;
                     return;

@@ -32,6 +32,7 @@ pub(super) mod kind {
     pub(in super::super) const TRANSFER: u8 = 4;
     /// A stream. Its header is a request with a [`super::SnapshotHead`].
     pub(in super::super) const SNAPSHOT: u8 = 5;
+    pub(in super::super) const LOOK: u8 = 6;
 }
 
 /// From whom to whom, and in which set.

@@ -1,5 +1,6 @@
 //! This node's part in the Raft group of its set, over the log of the store.
 
+mod appends; // appends to one member, several under way together
 mod log; // the log of the store as Raft's, with its thread
 mod machine; // the database as Raft's state machine
 mod member; // this node's part, as the node uses it
@@ -11,9 +12,11 @@ mod replicated; // the store on which the leader runs the broker
 mod sending; // the snapshots that are being sent
 mod set_id; // the id of the set
 mod standing; // who leads, as this node knows it
+mod succession; // a follower takes over from a leader that is gone
 mod tracker; // how far proposals are
 mod transfer; // a snapshot on its way to another member
 mod types; // Raft's types and the store's
+mod unanswered; // tells that a member cannot be called
 
 pub use member::{Member, MemberError, MemberOptions, NotLeading};
 pub use peers::{Lane, PeerError, PeerStream, Peers};

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use openraft::RaftNetworkFactory;
 use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkV2};
 use openraft::raft::{
@@ -18,6 +20,7 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use tracing::{debug, info};
 
+use super::appends::{self, Answer};
 use super::machine::Image;
 use super::message::{self, Envelope, MessageError, SnapshotHead, kind};
 use super::peers::{Lane, PeerError, Peers};
@@ -26,6 +29,7 @@ use super::set_id::SetId;
 use super::standing::MemberInfo;
 use super::transfer;
 use super::types::{Group, NodeFacts, store_index};
+use super::unanswered::Unanswered;
 use crate::store::Replica;
 
 /// How long an append may take: the follower's disk may be slow, and an entry large.
@@ -38,6 +42,7 @@ pub(super) struct Network<R> {
     pub(super) set: Arc<SetId>,
     pub(super) sendings: Arc<Sendings>,
     pub(super) replica: PhantomData<fn() -> R>,
+    pub(super) unanswered: Arc<Unanswered>,
 }
 
 /// The calls to one member.
@@ -46,6 +51,7 @@ pub(super) struct Connection<R> {
     me: u64,
     set: Arc<SetId>,
     sendings: Arc<Sendings>,
+    unanswered: Arc<Unanswered>,
     to: MemberInfo,
     replica: PhantomData<fn() -> R>,
 }
@@ -60,6 +66,7 @@ impl<R: Replica> RaftNetworkFactory<Group> for Network<R> {
             peers: self.peers.clone(),
             me: self.me,
             set: self.set.clone(),
+            unanswered: self.unanswered.clone(),
             to: node.member(target),
         }
     }
@@ -74,6 +81,21 @@ impl<R: Replica> Connection<R> {
         }
     }
 
+    async fn append(
+        &self,
+        append: AppendEntriesRequest<Group>,
+        lane: Lane,
+        option: &RPCOption,
+    ) -> Result<AppendEntriesResponse<Group>, RPCError<Group>> {
+        let within = match lane {
+            Lane::Control => option.hard_ttl(),
+            Lane::Raft => APPEND_WITHIN,
+        };
+        let request = message::append_request(self.envelope(), &append);
+        drop(append);
+        self.call(lane, kind::APPEND, request, within).await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         lane: Lane,
@@ -81,10 +103,16 @@ impl<R: Replica> Connection<R> {
         request: Result<Vec<Bytes>, MessageError>,
         within: Duration,
     ) -> Result<T, RPCError<Group>> {
-        let request = request.map_err(|e| unreachable(&e))?;
+        let request = request.map_err(|e| self.unreachable(&e))?;
         let answer = self.peers.call(&self.to, lane, kind, request, within).await;
-        let answer = answer.map_err(|e: PeerError| unreachable(&e))?;
-        message::read_answer(&answer).map_err(|e| unreachable(&e))
+        let answer = answer.map_err(|e: PeerError| self.unreachable(&e))?;
+        message::read_answer(&answer).map_err(|e| self.unreachable(&e))
+    }
+
+    /// Raft waits a little after this before it calls again.
+    fn unreachable(&self, error: &(impl std::error::Error + 'static)) -> RPCError<Group> {
+        self.unanswered.note(&self.to, error);
+        RPCError::Unreachable(Unreachable::new(error))
     }
 
     async fn send(
@@ -114,9 +142,12 @@ impl<R: Replica> Connection<R> {
     }
 }
 
-/// Raft waits a little after this before it calls again.
-fn unreachable(error: &(impl std::error::Error + 'static)) -> RPCError<Group> {
-    RPCError::Unreachable(Unreachable::new(error))
+/// A heartbeat does not wait behind entries.
+fn lane_of(append: &AppendEntriesRequest<Group>) -> Lane {
+    match append.entries.is_empty() {
+        true => Lane::Control,
+        false => Lane::Raft,
+    }
 }
 
 impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
@@ -127,13 +158,28 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         append: AppendEntriesRequest<Group>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Group>, RPCError<Group>> {
-        let (lane, within) = match append.entries.is_empty() {
-            // A heartbeat does not wait behind entries.
-            true => (Lane::Control, option.hard_ttl()),
-            false => (Lane::Raft, APPEND_WITHIN),
-        };
-        let request = message::append_request(self.envelope(), &append);
-        self.call(lane, kind::APPEND, request, within).await
+        let lane = lane_of(&append);
+        self.append(append, lane, &option).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Answer>, RPCError<Group>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Group>> + Send + Unpin + 'static,
+    {
+        let connection = &*self;
+        let answers = appends::answers(input.boxed(), move |append, is_alone| {
+            let lane = match is_alone {
+                true => lane_of(&append),
+                false => Lane::Raft,
+            };
+            let option = option.clone();
+            Box::pin(async move { connection.append(append, lane, &option).await })
+        });
+        Box::pin(async { Ok(answers) })
     }
 
     async fn vote(

@@ -21,6 +21,11 @@ pub trait Peers: Send + Sync + 'static {
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>>;
 
+    /// Whether the process of a member is gone for certain. One that is cut off or does not answer is not.
+    fn is_gone(&self, _member: &MemberInfo) -> BoxFuture<'static, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// Opens a connection of its own for much data.
     fn open(
         &self,
@@ -38,7 +43,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerStream for T {}
 /// Which calls wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// The receiver handles them one after another, in order.
+    /// The receiver begins to handle them in order, and answers them in order.
     Raft,
     /// The receiver handles them together.
     Control,

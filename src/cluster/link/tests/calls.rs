@@ -55,7 +55,7 @@ async fn a_request_beyond_the_limit_is_not_sent() {
 }
 
 #[tokio::test]
-async fn calls_of_the_raft_lane_are_handled_one_after_the_other_in_order() {
+async fn calls_of_the_raft_lane_are_handled_in_order() {
     let (a, b) = (Node::start(given(1)), Node::start(given(2)));
     // Large enough that callers wait for room.
     let calls = (0..500_u32).map(|n| {
@@ -72,7 +72,29 @@ async fn calls_of_the_raft_lane_are_handled_one_after_the_other_in_order() {
         .iter()
         .map(|request| u32::from_be_bytes(request[..4].try_into().unwrap()));
     assert!(numbers.eq(0..500));
-    assert_eq!(b.echo.at_work_max.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn calls_of_the_raft_lane_wait_together_within_the_limit() {
+    let (a, b) = (Node::start(given(1)), Node::start(given(2)));
+    let calls = (0..300_u32).map(|n| {
+        let body = Bytes::copy_from_slice(&n.to_be_bytes());
+        a.call(&b, Lane::Raft, GATED, body)
+    });
+    let mut ordered = futures_util::stream::FuturesOrdered::from_iter(calls);
+    let answered = async {
+        let mut answered = 0..300_u32;
+        while let Some(answer) = futures_util::StreamExt::next(&mut ordered).await {
+            let expected = answered.next().unwrap().to_be_bytes();
+            assert_eq!(answer.unwrap(), expected[..]);
+        }
+    };
+    let released = async {
+        until(|| b.echo.at_work.load(Ordering::SeqCst) == TOGETHER_MAX).await;
+        b.echo.gate.add_permits(300);
+    };
+    tokio::join!(answered, released);
+    assert_eq!(b.echo.at_work_max.load(Ordering::SeqCst), TOGETHER_MAX);
 }
 
 #[tokio::test]
@@ -134,13 +156,4 @@ async fn many_streams_are_opened_together() {
         assert_eq!(stream.read_u8().await.unwrap(), 7);
     });
     futures_util::future::join_all(opened).await;
-}
-
-async fn until(mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(LONG, waiting).await.expect("in time");
 }

@@ -86,3 +86,22 @@ async fn another_node_at_the_address_gets_no_request() {
     assert!(answer.is_ok());
     assert_eq!(b.echo.callers.lock().len(), 1);
 }
+
+#[tokio::test]
+async fn a_node_is_gone_when_its_lanes_have_ended_and_its_address_refuses() {
+    let (a, b) = (Node::start(given(1)), Node::start(given(2)));
+    let (peer, address) = (b.peer(), b.peer().address);
+    b.call(&a, Lane::Raft, ECHO, Bytes::new()).await.unwrap();
+    b.call(&a, Lane::Control, ECHO, Bytes::new()).await.unwrap();
+    assert!(!a.links.is_gone(2, &address).await, "it has lanes");
+    assert_eq!(a.echo.left.load(Ordering::SeqCst), 0);
+    // It listens, and its lanes have ended.
+    b.links.forget_lanes();
+    until(|| a.echo.left.load(Ordering::SeqCst) == 1).await;
+    assert!(!a.links.is_gone(2, &address).await, "it listens");
+    b.end().await;
+    assert!(a.links.is_gone(2, &address).await);
+    assert!(!a.links.is_gone(2, "no.such.host.invalid:9").await);
+    let answer = a.links.call(&peer, Lane::Raft, ECHO, vec![], LONG).await;
+    assert!(answer.is_err());
+}

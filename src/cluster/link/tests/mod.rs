@@ -41,6 +41,7 @@ struct Echo {
     callers: Mutex<Vec<Caller>>,
     at_work: AtomicUsize,
     at_work_max: AtomicUsize,
+    left: AtomicUsize,
 }
 
 impl Echo {
@@ -51,6 +52,7 @@ impl Echo {
             callers: Mutex::default(),
             at_work: AtomicUsize::new(0),
             at_work_max: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
         })
     }
 }
@@ -77,6 +79,10 @@ impl Service for EchoService {
                 _ => Ok(request),
             }
         })
+    }
+
+    fn left(&self, _: &Caller) {
+        self.0.left.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Sends the header and then all bytes back.
@@ -178,4 +184,13 @@ impl Node {
         self.stop.send_replace(true);
         while self.serving.join_next().await.is_some() {}
     }
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting).await.expect("in time");
 }
