@@ -13,6 +13,7 @@ mod local_door; // connections of the broker to itself
 mod logins;
 mod process; // what lives as long as the process
 mod reload; // reads the configuration again
+mod repair; // a member whose files are damaged
 mod set_options; // options about a set of nodes
 mod set_start; // begins this node's part in its set
 mod set_view; // the set as operators see it

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::error::StartError;
 use super::process::Process;
 use super::set_options::SetSettings;
-use super::{blocking, settings};
+use super::{blocking, repair, settings};
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetOptions};
 use crate::cluster::pass::PASSED_CLIENT;
@@ -16,7 +16,7 @@ use crate::cluster::raft::{Member, MemberOptions};
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
-use crate::store::{FjallOptions, FjallStore, StoreError};
+use crate::store::{FjallOptions, FjallStore, OnDamage, StoreError};
 
 /// Opens the store as a member's, and takes part in the set.
 pub(super) async fn start(
@@ -31,8 +31,22 @@ pub(super) async fn start(
     })?;
     let options = settings::store(&config, &process.shares);
     let dir = config.data_dir.clone();
-    let opened = blocking(move || open(&dir, options));
-    let (store, id, of_set) = opened.await?;
+    let opened = {
+        let dir = dir.clone();
+        blocking(move || open(&dir, options)).await
+    };
+    let (store, id, of_set) = match opened {
+        Err(damage) if damage.is_damage() && options.on_damage == OnDamage::Recover => {
+            repair::begin_anew(dir.clone(), &set, damage).await?;
+            let dir = dir.clone();
+            blocking(move || open(&dir, options)).await?
+        }
+        opened => opened?,
+    };
+    let beginning = match FjallStore::has_begun_anew(&dir)? {
+        true => Beginning::JoinsAgain,
+        false => beginning,
+    };
     let store = Arc::new(store);
     let options = SetOptions {
         name: set.name,
@@ -77,6 +91,14 @@ impl Node for ThisNode {
         // Plain data is always JSON.
         view.and_then(|view| serde_json::to_string(&view).ok())
             .unwrap_or_default()
+    }
+
+    fn is_whole_again(&self) {
+        if let Some(process) = self.0.upgrade()
+            && let Err(failure) = FjallStore::is_whole_again(&process.config().data_dir)
+        {
+            tracing::warn!(%failure, "the next start asks for membership again");
+        }
     }
 
     fn take(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {

@@ -24,8 +24,10 @@ const LOOK_AT_DISKS: Duration = Duration::from_secs(2);
 /// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
     stage: Stage,
-    /// `None` for a node by itself.
+    /// `None` for a node by itself, and while it is repaired.
     role: Option<Role>,
+    /// The files of this node are damaged: it begins anew with these settings.
+    repairs: Option<SetSettings>,
 }
 
 /// The role of this node in its set.
@@ -33,6 +35,7 @@ pub(super) struct Role {
     settings: SetSettings,
     set: RunningSet,
     standing: watch::Receiver<Standing>,
+    broken: watch::Receiver<bool>,
     runs: Runs,
 }
 
@@ -40,6 +43,7 @@ impl Role {
     pub(super) fn new(set: RunningSet, settings: SetSettings) -> Role {
         Role {
             standing: set.set().standing(),
+            broken: set.set().broken(),
             runs: Runs::Waiting,
             set,
             settings,
@@ -54,13 +58,18 @@ impl Role {
 impl Supervisor {
     /// A node by itself runs the broker already.
     pub(super) fn alone(stage: Stage) -> Supervisor {
-        Supervisor { stage, role: None }
+        Supervisor {
+            stage,
+            role: None,
+            repairs: None,
+        }
     }
 
     pub(super) fn in_set(stage: Stage, role: Role) -> Supervisor {
         Supervisor {
             stage,
             role: Some(role),
+            repairs: None,
         }
     }
 
@@ -70,7 +79,7 @@ impl Supervisor {
         stop_asked: watch::Sender<bool>,
     ) {
         loop {
-            let again = self.settle().await;
+            let again = self.repair().await || self.settle().await;
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(NodeCommand::End(done)) => {
@@ -228,6 +237,32 @@ impl Supervisor {
         }
     }
 
+    /// Begins anew when the files of this node have turned out to be damaged. True if it must be tried again.
+    async fn repair(&mut self) -> bool {
+        if let Some(role) = self.role.take_if(|role| *role.broken.borrow()) {
+            self.stage.lose().await;
+            self.repairs = Some(role.settings);
+            role.set.stop().await;
+        }
+        let Some(settings) = self.repairs.clone() else {
+            return false;
+        };
+        let process = self.stage.process();
+        match set_start::start(process, settings.clone(), Beginning::Forms).await {
+            Ok(set) => {
+                let standby = Standby::new(self.stage.process(), set.set());
+                self.stage.replace_standby(standby).await;
+                self.role = Some(Role::new(set, settings));
+                self.repairs = None;
+                false
+            }
+            Err(error) => {
+                error!("this node takes no part in its set: {error}");
+                true
+            }
+        }
+    }
+
     fn leads(&self) -> bool {
         let runs = self.role.as_ref().map(|role| &role.runs);
         matches!(runs, Some(Runs::Broker(_)))
@@ -266,12 +301,16 @@ impl Supervisor {
     }
 }
 
-/// Waits until the standing of this node changes.
+/// Waits until the standing of this node changes, or its files turn out to be damaged.
 async fn changed(role: Option<&mut Role>) {
-    if let Some(role) = role
-        && role.standing.changed().await.is_ok()
-    {
-        return;
+    if let Some(role) = role {
+        let changed = tokio::select! {
+            changed = role.standing.changed() => changed,
+            changed = role.broken.changed() => changed,
+        };
+        if changed.is_ok() {
+            return;
+        }
     }
     std::future::pending().await
 }

@@ -5,6 +5,29 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 impl StoreError {
+    /// Whether data on disk are damaged. Other failures may pass.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Damaged { .. } | StoreError::Corrupt(_) | StoreError::Unreadable { .. } => {
+                true
+            }
+            StoreError::Io { source, .. } => is_lost(source),
+            StoreError::Database { .. }
+            | StoreError::InUse { .. }
+            | StoreError::NewerFormat { .. }
+            | StoreError::InSet { .. }
+            | StoreError::Closed => false,
+        }
+    }
+
+    /// What is damaged, without advice.
+    pub fn damage(&self) -> String {
+        match self {
+            StoreError::Damaged { what, .. } => what.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The error of a start as an operator needs it: damage with advice, instead of what the disk or database says.
     pub(super) fn advised(self, dir: &std::path::Path) -> StoreError {
         let is_damage = match &self {

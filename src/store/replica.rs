@@ -70,7 +70,10 @@ pub trait OutgoingSnapshot: Send + 'static {
     /// The record of members, as of this entry.
     fn members(&self) -> Option<&[u8]>;
 
-    /// Reads the next block; `None` at the end.
+    /// Leaves out what cannot be read from now on: no other member has it.
+    fn leave_out_damaged(&mut self);
+
+    /// Reads the next block; `None` at the end. An error if a message cannot be read: another member has it.
     fn next_block(&mut self) -> Result<Option<Proposal>, StoreError>;
 }
 

@@ -227,6 +227,8 @@ impl OutgoingSnapshot for ModelSnapshot {
         self.members.as_deref()
     }
 
+    fn leave_out_damaged(&mut self) {}
+
     fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
         Ok(self.blocks.next())
     }

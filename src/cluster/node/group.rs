@@ -52,6 +52,9 @@ pub trait Group: Send + Sync + 'static {
     /// Takes a stream of another member.
     fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()>;
 
+    /// True once the files of this node turn out to be damaged.
+    fn broken(&self) -> watch::Receiver<bool>;
+
     /// Takes no part any more.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
@@ -103,6 +106,10 @@ impl Group for Member {
 
     fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()> {
         Member::receive(self, header, stream).boxed()
+    }
+
+    fn broken(&self) -> watch::Receiver<bool> {
+        Member::broken(self)
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

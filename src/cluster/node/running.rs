@@ -45,6 +45,8 @@ pub enum Beginning {
     Forms,
     /// It waits until it has joined one.
     Joins,
+    /// Its files were damaged: it becomes a member again.
+    JoinsAgain,
 }
 
 /// This node's part in its set, while it runs. Dropping it cuts the links.
@@ -110,6 +112,32 @@ impl RunningSet {
         Ok(())
     }
 
+    /// The leader of the set, or of any set if that is not known, as one of its peers knows it. It is another node.
+    pub async fn leader_of_peers(
+        name: &str,
+        trust: Trust,
+        peers: &[(String, String)],
+        set: Option<u64>,
+    ) -> Option<String> {
+        let stranger = Identity {
+            node: rand::random(),
+            name: name.to_owned(),
+            set: None,
+        };
+        let links = Links::new(stranger, trust, Arc::new(clock::System));
+        for (_, address) in peers {
+            let Ok(facts) = ask(&links, address).await else {
+                continue;
+            };
+            let is_same = facts.set.is_some() && (set.is_none() || facts.set == set);
+            let leader = facts.leader.filter(|leader| is_same && leader.name != name);
+            if let Some(leader) = leader {
+                return Some(leader.name);
+            }
+        }
+        None
+    }
+
     /// Leaves the links and the group. The set goes on without this node.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -127,11 +155,17 @@ async fn form(set: Weak<SetNode>, beginning: Beginning) {
         let Some(set) = set.upgrade() else {
             return;
         };
-        if set.has_set() {
-            return;
-        }
-        if beginning == Beginning::Forms {
-            set.try_to_form().await;
+        let has_set = set.has_set();
+        match beginning {
+            Beginning::JoinsAgain => {
+                if set.join_again().await {
+                    set.has_set();
+                    return;
+                }
+            }
+            Beginning::Forms | Beginning::Joins if has_set => return,
+            Beginning::Forms => set.try_to_form().await,
+            Beginning::Joins => {}
         }
     }
 }

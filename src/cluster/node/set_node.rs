@@ -35,6 +35,9 @@ pub trait Node: Send + Sync + 'static {
     /// What operators see of this node, for the other nodes.
     fn report(&self) -> String;
 
+    /// This node, which has begun anew, has everything that the set has.
+    fn is_whole_again(&self);
+
     /// Takes a stream of another node that is not the group's own.
     fn take(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream);
 }
@@ -105,6 +108,11 @@ impl SetNode {
         self.group.standing()
     }
 
+    /// True once the files of this node turn out to be damaged.
+    pub fn broken(&self) -> watch::Receiver<bool> {
+        self.group.broken()
+    }
+
     /// The store on which this node runs the broker; waits until all that was committed before is applied.
     pub async fn lead(&self) -> Result<Arc<dyn Store>, SetError> {
         Ok(self.group.lead().await?)
@@ -141,6 +149,36 @@ impl SetNode {
                 "this node belongs to a set already".to_owned(),
             ));
         }
+        self.ask_to_join(target).await
+    }
+
+    /// Makes this node, whose files were damaged, a member again, in the place of the one that it was. True when it has
+    /// what the set has.
+    pub(super) async fn join_again(&self) -> bool {
+        let mut refused = "no other node of --cluster-peers answers".to_owned();
+        for (name, _) in &self.peers {
+            match self.ask_to_join(name).await {
+                Ok(()) => {
+                    *self.waits_for.lock() = None;
+                    self.node.is_whole_again();
+                    return true;
+                }
+                Err(error) => refused = error.to_string(),
+            }
+        }
+        let mut waits_for = self.waits_for.lock();
+        let why = format!(
+            "the files of this node were damaged, and it gets everything from the other members: {refused}"
+        );
+        if waits_for.as_ref() != Some(&why) {
+            warn!("this node is not whole yet: {why}");
+        }
+        *waits_for = Some(why);
+        false
+    }
+
+    async fn ask_to_join(&self, target: &str) -> Result<(), SetError> {
+        let status = self.group.status();
         let facts = self.ask(&address_of(&self.peers, target)?).await?;
         let leader = leader_of(target, facts)?;
         let request = serde_json::to_vec(&status.this).unwrap_or_default();

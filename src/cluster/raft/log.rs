@@ -58,8 +58,14 @@ struct State {
     durable: u64,
     /// Counts truncations: what was written before the last one tells nothing of later entries.
     epoch: u64,
+    /// The epochs that truncations began, after entries of an earlier one were written, and what they left.
+    truncations: VecDeque<(u64, u64)>,
     failed: Option<String>,
+    /// What turned out to be damaged.
+    damage: Option<String>,
     ended: bool,
+    /// The thread has ended.
+    is_over: bool,
 }
 
 enum Work {
@@ -148,6 +154,24 @@ impl<R: Replica> Durability<R> {
         self.0.state.lock().last
     }
 
+    /// Waits until the thread of the log has ended: it writes nothing more to the store. Blocks.
+    pub(super) fn wait_over(&self) {
+        let mut state = self.0.state.lock();
+        while !state.is_over {
+            self.0.synced.wait(&mut state);
+        }
+    }
+
+    /// Notes an error of the store, if it says that its files are damaged.
+    pub(super) fn note_damage(&self, error: &StoreError) {
+        self.0.note_damage(error);
+    }
+
+    /// What turned out to be damaged.
+    pub(super) fn damage(&self) -> Option<String> {
+        self.0.state.lock().damage.clone()
+    }
+
     /// What is durable, and whether more waits.
     pub(super) fn progress(&self) -> (u64, bool) {
         let state = self.0.state.lock();
@@ -200,6 +224,7 @@ impl State {
         }
         self.epoch += 1;
         let upto = store_index(last.as_ref());
+        self.truncations.push_back((self.epoch, upto));
         self.written = self.written.min(upto);
         self.durable = self.durable.min(upto);
         self.last = last;
@@ -243,6 +268,8 @@ impl<R: Replica> Shared<R> {
         loop {
             if state.queue.is_empty() {
                 if state.ended {
+                    state.is_over = true;
+                    self.synced.notify_all();
                     return;
                 }
                 self.work.wait(&mut state);
@@ -335,11 +362,12 @@ impl<R: Replica> Shared<R> {
         };
         if let (Some((epoch, last)), Ok(())) = (last.take(), &outcome) {
             let mut state = self.state.lock();
-            if epoch == state.epoch {
-                state.written = last;
-                state.durable = last;
-                state.shrink();
-            }
+            state.truncations.retain(|(later, _)| *later > epoch);
+            let left = state.truncations.iter().map(|(_, upto)| *upto);
+            let last = left.fold(last, u64::min);
+            state.written = state.written.max(last);
+            state.durable = state.durable.max(last);
+            state.shrink();
         }
         self.synced.notify_all();
         for flushed in written.drain(..) {
@@ -355,6 +383,13 @@ impl<R: Replica> Shared<R> {
         state.queue.push_back(work);
         self.work.notify_one();
         Ok(())
+    }
+
+    fn note_damage(&self, error: &StoreError) {
+        if error.is_damage() {
+            let mut state = self.state.lock();
+            state.damage.get_or_insert_with(|| error.damage());
+        }
     }
 
     /// Entries within `start..end`, up to `max_bytes` and at least one.
@@ -390,7 +425,10 @@ impl<R: Replica> Shared<R> {
             let range = next + 1..before.min(end) + 1;
             let left = (max_bytes - bytes) as u64;
             let read = self.store.read_entries(range, left);
-            let read = read.map_err(io::Error::other)?;
+            let read = read.map_err(|error| {
+                self.note_damage(&error);
+                io::Error::other(error)
+            })?;
             if read.is_empty() {
                 let first = self.state.lock().first();
                 if first > next {

@@ -47,7 +47,10 @@ impl<R: Replica> Machine<R> {
         let (store, durability) = (self.store.clone(), self.durability.clone());
         let applied = tokio::task::spawn_blocking(move || {
             durability.wait(upto)?;
-            store.apply_entries(upto).map_err(io::Error::other)
+            store.apply_entries(upto).map_err(|error| {
+                durability.note_damage(&error);
+                io::Error::other(error)
+            })
         });
         applied.await.map_err(io::Error::other)?
     }
@@ -124,14 +127,19 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<Group, Image<R>>>, io::Error> {
-        let snapshot = self.store.snapshot().map_err(io::Error::other)?;
+        let mut snapshot = self.store.snapshot().map_err(io::Error::other)?;
         let Some(last) = log_id(snapshot.id()) else {
             return Ok(None);
         };
         let members = snapshot.members().map(serde_json::from_slice::<Members>);
+        let members = members.transpose()?.unwrap_or_default();
+        // A third member has what this node cannot read.
+        if members.voter_ids().count() < 3 {
+            snapshot.leave_out_damaged();
+        }
         let meta = SnapshotMetaOf::<Group> {
             last_log_id: Some(last),
-            last_membership: members.transpose()?.unwrap_or_default(),
+            last_membership: members,
         };
         let snapshot = Image::Outgoing(snapshot);
         Ok(Some(SnapshotOf::<Group, Image<R>> { meta, snapshot }))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,6 +96,8 @@ pub enum MemberError {
     Known(String),
     #[error("no member has the id {0}")]
     Unknown(u64),
+    #[error("leveret@{0} has not got everything from this leader: try again")]
+    NotCaughtUp(String),
     #[error("no other member answers to which this node could hand over")]
     Alone,
     #[error("{0} does not answer, and cannot take over")]
@@ -133,6 +135,10 @@ pub struct Member {
     /// How often Raft was started.
     starts: AtomicU64,
     stopped: watch::Sender<bool>,
+    /// The files of this node are damaged, and other members have everything.
+    broken: watch::Sender<bool>,
+    /// Whether the set has other voters.
+    has_others: AtomicBool,
     /// One change of members at a time.
     changes: tokio::sync::Mutex<()>,
     sendings: Arc<Sendings>,
@@ -198,6 +204,8 @@ impl Member {
             elections: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),
+            broken: watch::Sender::new(false),
+            has_others: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             sendings: Arc::default(),
             receiving: tokio::sync::Mutex::default(),
@@ -229,7 +237,6 @@ impl Member {
             enable_pre_vote: Some(true),
             enable_leader_restore: Some(false),
             snapshot_policy: SnapshotPolicy::Never,
-            replication_lag_threshold: LAG_MAX,
             max_in_snapshot_log_to_keep: u64::MAX,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             ..Config::default()
@@ -260,6 +267,11 @@ impl Member {
     /// Who leads, as it changes.
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
+    }
+
+    /// True once the files of this node turn out to be damaged. It takes no part any more then.
+    pub fn broken(&self) -> watch::Receiver<bool> {
+        self.broken.subscribe()
     }
 
     /// Begins a set with these members, of which this node is one. What a broker that ran alone has left here is what
@@ -382,9 +394,11 @@ impl Member {
         if let Some((_, node)) = clash {
             return Err(MemberError::Known(node.name.clone()));
         }
-        let learner = raft.add_learner(new.id, NodeFacts::of(&new), true);
-        let learner = tokio::time::timeout(CATCH_UP_WITHIN, learner).await;
-        learner.map_err(raft_error)?.map_err(raft_error)?;
+        let learner = raft.add_learner(new.id, NodeFacts::of(&new), false).await;
+        learner.map_err(raft_error)?;
+        let caught_up = self.until_caught_up(&raft, &new);
+        let caught_up = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+        caught_up.map_err(raft_error)??;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([new.id]));
         raft.change_membership(change, true)
             .await
@@ -409,6 +423,25 @@ impl Member {
             .await
             .map_err(raft_error)?;
         Ok(())
+    }
+
+    /// Waits until a member lacks so little that the set can wait for it.
+    async fn until_caught_up(&self, raft: &Core, new: &MemberInfo) -> Result<(), MemberError> {
+        let mut changes = raft.metrics();
+        loop {
+            {
+                let metrics = changes.borrow_watched();
+                let Some(all) = &metrics.replication else {
+                    return Err(MemberError::NotCaughtUp(new.name.clone()));
+                };
+                let last = metrics.last_log_index.unwrap_or(0);
+                let matched = all.get(&new.id).and_then(Option::as_ref);
+                if matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= LAG_MAX) {
+                    return Ok(());
+                }
+            }
+            changes.changed().await.map_err(raft_error)?;
+        }
     }
 
     /// Removes a member for good.
@@ -697,9 +730,15 @@ impl Member {
     }
 
     async fn end(running: Option<Running>) {
-        if let Some(running) = running
-            && let Err(failure) = running.raft.shutdown().await
-        {
+        let Some(running) = running else {
+            return;
+        };
+        if let Err(failure) = running.raft.shutdown().await {
+            warn!(%failure, "the member did not end as it should");
+        }
+        // What it has not written yet must not come after what the next one writes.
+        let over = tokio::task::spawn_blocking(move || running.durability.wait_over());
+        if let Err(failure) = over.await {
             warn!(%failure, "the member did not end as it should");
         }
     }
@@ -732,12 +771,21 @@ impl Member {
                 }
                 self.stand(Standing::NoMajority);
                 self.shut_down_only(running.number).await;
+                if let Some(damage) = running.durability.damage() {
+                    self.break_down(&damage);
+                }
                 return;
             }
+            let others = metrics.membership_config.voter_ids();
+            let others = others.filter(|id| *id != self.options.this.id).count();
+            self.has_others.store(others > 0, Ordering::Relaxed);
             self.stand(self.judge(&metrics));
             self.look_at_disk(&mut stall, running).await;
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();
+                if let Some(damage) = self.sendings.take_damage() {
+                    self.break_down(&damage);
+                }
                 self.look_at_log(&running.raft, &metrics).await;
             }
             let is_whole = (metrics.state, metrics.vote) == (role.state, role.vote);
@@ -770,19 +818,32 @@ impl Member {
         let Ok(_change) = self.changes.try_lock() else {
             return;
         };
-        if self.running.lock().is_some() {
+        if self.running.lock().is_some() || *self.broken.borrow() {
             return;
         }
         let store = self.store.clone();
         let reopened = tokio::task::spawn_blocking(move || store.reopen()).await;
         let restarted = match reopened {
             Ok(Ok(())) => self.run().await.map_err(|e| e.to_string()),
-            Ok(Err(failure)) => Err(failure.to_string()),
+            Ok(Err(failure)) => {
+                if failure.is_damage() {
+                    self.break_down(&failure.damage());
+                }
+                Err(failure.to_string())
+            }
             Err(failure) => Err(failure.to_string()),
         };
         match restarted {
             Ok(()) => info!("this node takes part in the cluster again"),
             Err(failure) => warn!(failure, "this node cannot take part in the cluster yet"),
+        }
+    }
+
+    /// Says that the files are damaged, if other members have what is in them.
+    fn break_down(&self, damage: &str) {
+        if self.has_others.load(Ordering::Relaxed) {
+            error!(damage, "the files of this node are damaged");
+            self.broken.send_replace(true);
         }
     }
 

@@ -218,6 +218,7 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         sent.map_err(|failure| {
             let to = &self.to.name;
             debug!(to, %failure, "a snapshot was not sent");
+            self.sendings.note_failure(&failure);
             StreamingError::Unreachable(Unreachable::new(&failure))
         })
     }

@@ -1,19 +1,25 @@
 //! The snapshots that this node is sending: the log keeps what follows on them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::store::StoreError;
 
 /// How long a snapshot counts after it was sent: soon Raft knows that the member has it.
 const COUNTS_AFTER: Duration = Duration::from_secs(10);
 
 /// The snapshots that are being sent or were sent lately, by member.
 #[derive(Debug, Default)]
-pub(super) struct Sendings(Mutex<BTreeMap<u64, Sending>>);
+pub(super) struct Sendings {
+    by_member: Mutex<BTreeMap<u64, Sending>>,
+    /// What kept this node from sending one.
+    damage: Mutex<Option<String>>,
+}
 
 #[derive(Debug)]
 struct Sending {
@@ -26,16 +32,30 @@ impl Sendings {
     /// A snapshot with this last entry is sent to a member until the result is dropped.
     pub(super) fn begin(self: &Arc<Sendings>, to: u64, entry: u64) -> UnderWay {
         let sending = Sending { entry, ended: None };
-        self.0.lock().insert(to, sending);
+        self.by_member.lock().insert(to, sending);
         UnderWay {
             sendings: Arc::clone(self),
             to,
         }
     }
 
+    /// Notes why a snapshot was not sent, if that is damage of this node's files.
+    pub(super) fn note_failure(&self, failure: &io::Error) {
+        let error = failure.get_ref();
+        let error = error.and_then(|error| error.downcast_ref::<StoreError>());
+        if let Some(error) = error.filter(|error| error.is_damage()) {
+            *self.damage.lock() = Some(error.damage());
+        }
+    }
+
+    /// What was noted so, once.
+    pub(super) fn take_damage(&self) -> Option<String> {
+        self.damage.lock().take()
+    }
+
     /// The last entries of the snapshots, by member.
     pub(super) fn entries(&self) -> BTreeMap<u64, u64> {
-        let mut sendings = self.0.lock();
+        let mut sendings = self.by_member.lock();
         sendings.retain(|_, sending| sending.ended.is_none_or(|at| at.elapsed() < COUNTS_AFTER));
         let entries = sendings.iter().map(|(to, sending)| (*to, sending.entry));
         entries.collect()
@@ -51,7 +71,7 @@ pub(super) struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(sending) = self.sendings.0.lock().get_mut(&self.to) {
+        if let Some(sending) = self.sendings.by_member.lock().get_mut(&self.to) {
             sending.ended = Some(clock::monotonic());
         }
     }

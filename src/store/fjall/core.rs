@@ -57,7 +57,6 @@ impl Core {
             reserve: Reserve::new(dir),
             rebuilt: AtomicBool::new(false),
         };
-        swap::complete(dir)?;
         core.open_database()?;
         Ok(core)
     }
@@ -68,8 +67,6 @@ impl Core {
         if let Some(closed) = self.open.write().take() {
             *self.durable.lock() = Some(closed.log.committed());
         }
-        // One that was interrupted.
-        swap::complete(&self.dir)?;
         self.open_database()
     }
 
@@ -103,10 +100,11 @@ impl Core {
         let mut open = self.open.write();
         let vote = open.as_ref().and_then(|open| open.vote.as_ref());
         let vote = vote.and_then(|vote| vote.lock().vote());
-        received.make_ready(vote.ok_or(StoreError::Closed)?)?;
+        let ready = received.make_ready(vote.ok_or(StoreError::Closed)?);
+        // From here on the snapshot may count: whatever fails, this store takes nothing more.
         open.take();
+        ready?;
         *self.durable.lock() = None;
-        swap::complete(&self.dir)?;
         *self.removed.lock() = RemovedLogs::default();
         *open = Some(self.opened()?);
         Ok(())
@@ -119,6 +117,7 @@ impl Core {
     }
 
     fn opened(&self) -> Result<OpenDatabase, StoreError> {
+        swap::complete(&self.dir)?;
         let db_dir = self.db_dir();
         let mut opened = self.try_to_open(&db_dir);
         // A start writes what it applies, and a full disk has no room for that but the reserve. The database may not say that

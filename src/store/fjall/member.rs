@@ -10,7 +10,7 @@ use super::keyspaces::two_numbers;
 use super::open::LOG_DIR;
 use super::options::FjallOptions;
 use super::snapshot::{Received, SnapshotSource, SnapshotTarget};
-use super::{FjallStore, dir};
+use super::{FjallStore, dir, repair};
 use crate::model::LogId;
 use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
@@ -21,6 +21,7 @@ impl FjallStore {
     pub fn open_member(dir: &Path, options: FjallOptions) -> Result<FjallStore, StoreError> {
         let lock = dir::lock(dir)?;
         let open = || {
+            repair::complete(dir)?;
             if Identity::read(dir)?.is_none() {
                 enter_set(dir, options)?;
             }

@@ -21,6 +21,7 @@ mod options;
 mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
+mod repair; // a damaged member begins anew
 mod reserve; // space to empty queues on a full disk
 mod seal_signal; // what wakes the thread that seals memtables
 mod set_log; // what the database of a member tells of its log

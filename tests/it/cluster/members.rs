@@ -267,3 +267,52 @@ fn many_changes_of_the_leader_leave_no_thread_behind() {
     let (early, late) = (threads[0], *threads.last().unwrap());
     assert!(late <= early + 8, "{threads:?}");
 }
+
+#[test]
+fn a_member_whose_files_are_damaged_gets_everything_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = nodes(dir.path(), THREE);
+    nodes.iter_mut().for_each(Node::start);
+    let [a, b, c] = &nodes;
+    a.ok(&["await_online_nodes", "3"]);
+    let leader = agreed_leader(&[a, b, c]);
+    let (hurt, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    nodes[leader].ok(&["add_vhost", "orders"]);
+    nodes.iter_mut().for_each(Node::kill);
+    let vote = nodes[hurt].path("log/vote");
+    let len = std::fs::metadata(&vote).unwrap().len();
+    std::fs::write(&vote, vec![7; usize::try_from(len).unwrap()]).unwrap();
+    // Nothing tells that the others have everything.
+    nodes[hurt].start();
+    assert!(nodes[hurt].has_refused());
+    assert!(!nodes[hurt].path("damaged/member-1").exists());
+    nodes[leader].start();
+    nodes[other].start();
+    let rest = [&nodes[leader], &nodes[other]];
+    let leader = [leader, other][agreed_leader(&rest)];
+    nodes[leader].ok(&["add_vhost", "invoices"]);
+    nodes[hurt].start();
+    let whole = || match nodes[hurt].path("begins-anew").exists() {
+        true => Err("it has not got everything yet".to_owned()),
+        false => Ok(()),
+    };
+    eventually("it begins anew", || {
+        match nodes[hurt].path("damaged/member-1").exists() {
+            true => Ok(()),
+            false => Err("it has not begun".to_owned()),
+        }
+    });
+    eventually("it is whole", whole);
+    nodes[leader].ok(&["await_online_nodes", "3"]);
+    nodes[leader].ok(&["transfer_leadership", nodes[hurt].name]);
+    eventually("it leads", || match nodes[hurt].leader() {
+        Some(name) if name == nodes[hurt].name => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let vhosts = nodes[hurt].ok(&["list_vhosts"]);
+    assert!(
+        vhosts.contains("orders") && vhosts.contains("invoices"),
+        "{vhosts}"
+    );
+    assert!(nodes[hurt].path("damaged/member-1/log/vote").exists());
+}

@@ -97,6 +97,25 @@ impl Node {
         command
     }
 
+    /// A file in its data directory.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Waits until the process ends by itself. True if it says that it has failed.
+    pub(super) fn has_refused(&mut self) -> bool {
+        let mut process = self.process.take().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut ended = None;
+        while ended.is_none() && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+            ended = process.try_wait().unwrap();
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        ended.is_some_and(|status| !status.success())
+    }
+
     fn ctl(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_leveret"))
             .arg("ctl")

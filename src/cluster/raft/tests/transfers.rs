@@ -38,6 +38,8 @@ impl OutgoingSnapshot for Blocks {
         None
     }
 
+    fn leave_out_damaged(&mut self) {}
+
     fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
         self.read.fetch_add(1, Ordering::SeqCst);
         let Some(left) = self.left.checked_sub(1) else {

@@ -20,6 +20,7 @@ use crate::store::{EntryId, OutgoingSnapshot, Proposal, StoreError};
 pub struct SnapshotSource {
     id: EntryId,
     members: Option<Vec<u8>>,
+    leaves_out: bool,
     extents: Arc<Extents>,
     _held: Held,
     /// What is still to be read.
@@ -44,6 +45,7 @@ impl FjallStore {
         Ok(SnapshotSource {
             id,
             members: members.map(|members| members.to_vec()),
+            leaves_out: false,
             extents: open.extents.clone(),
             _held: held,
             left: iters.into(),
@@ -60,7 +62,10 @@ impl OutgoingSnapshot for SnapshotSource {
         self.members.as_deref()
     }
 
-    /// A chunk that cannot be read is left out and logged.
+    fn leave_out_damaged(&mut self) {
+        self.leaves_out = true;
+    }
+
     fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
         let mut writes = Vec::new();
         let mut chunks = Vec::new();
@@ -108,6 +113,12 @@ impl SnapshotSource {
         for ((log, first, _), chunk) in chunks.iter().zip(self.extents.read(&addresses)?) {
             let (log, first) = (*log, *first);
             let Some(chunk) = chunk else {
+                if !self.leaves_out {
+                    return Err(StoreError::Unreadable {
+                        offsets: first..first + 1,
+                        reason: format!("a chunk of log {} is damaged", log.0),
+                    });
+                }
                 error!(
                     log = log.0,
                     first, "a damaged chunk cannot be copied to another node"

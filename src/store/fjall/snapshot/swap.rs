@@ -28,7 +28,7 @@ impl Incoming {
     /// An empty directory.
     pub(super) fn begin(dir: &Path) -> Result<Incoming, StoreError> {
         let path = dir.join(INCOMING);
-        remove(&path)?;
+        discard(&path)?;
         std::fs::create_dir(&path).map_err(|e| io_error("creating", &path, e))?;
         sync_dir(dir)?;
         Ok(Incoming {
@@ -62,7 +62,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.is_ready
-            && let Err(failure) = remove(&self.path)
+            && let Err(failure) = discard(&self.path)
         {
             warn!(%failure, "cannot remove an unfinished snapshot; the next start does");
         }
@@ -74,7 +74,12 @@ impl Drop for Incoming {
 pub(in crate::store::fjall) fn complete(dir: &Path) -> Result<(), StoreError> {
     let incoming = dir.join(INCOMING);
     let replaced = dir.join(REPLACED);
-    if exists(&incoming.join(READY))? {
+    let ready = incoming.join(READY);
+    if exists(&ready)? {
+        // Its writing may have failed after it was there.
+        let synced = File::open(&ready).and_then(|file| file.sync_all());
+        synced.map_err(|e| io_error("syncing", &ready, e))?;
+        sync_dir(&incoming)?;
         std::fs::create_dir_all(&replaced).map_err(|e| io_error("creating", &replaced, e))?;
         sync_dir(dir)?;
         for name in [DB_DIR, LOG_DIR] {
@@ -92,12 +97,19 @@ pub(in crate::store::fjall) fn complete(dir: &Path) -> Result<(), StoreError> {
             sync_dir(dir)?;
         }
         manifest::forget_copy(dir)?;
-        let ready = incoming.join(READY);
-        std::fs::remove_file(&ready).map_err(|e| io_error("removing", &ready, e))?;
-        sync_dir(&incoming)?;
     }
-    remove(&incoming)?;
+    discard(&incoming)?;
     remove(&replaced)
+}
+
+/// Removes the directory of a snapshot, first what says that it is whole.
+fn discard(incoming: &Path) -> Result<(), StoreError> {
+    let ready = incoming.join(READY);
+    if exists(&ready)? {
+        std::fs::remove_file(&ready).map_err(|e| io_error("removing", &ready, e))?;
+        sync_dir(incoming)?;
+    }
+    remove(incoming)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -290,3 +290,53 @@ fn a_removal_that_is_proposed_and_never_applied_is_forgotten_with_its_leadership
     let kept = store.propose(&put, &mut HashSet::new());
     assert!(!kept.is_empty());
 }
+
+#[test]
+fn a_member_begins_anew_and_keeps_what_it_had() {
+    let dir = scratch();
+    let fill = || {
+        let store = member(dir.path());
+        store
+            .append_entry(id(1, 1), &definition(&store, 7))
+            .unwrap();
+        store.sync_log().unwrap();
+        store.apply_entries(1).unwrap();
+        let node = store.identity().unwrap().unwrap().node;
+        assert!(
+            FjallStore::begin_anew(dir.path(), "in use").is_err(),
+            "it is open"
+        );
+        node
+    };
+    let first = fill();
+    let kept = |name: &str| dir.path().join("damaged").join(name);
+    FjallStore::begin_anew(dir.path(), "a bit has flipped").unwrap();
+    assert!(FjallStore::has_begun_anew(dir.path()).unwrap());
+    let store = member(dir.path());
+    assert_eq!(stored(&store), None);
+    assert_ne!(store.identity().unwrap().unwrap().node, first);
+    let report = store.damage().join("\n");
+    assert!(report.contains("a bit has flipped") && report.contains("member-1"));
+    drop(store);
+    FjallStore::is_whole_again(dir.path()).unwrap();
+    assert!(!FjallStore::has_begun_anew(dir.path()).unwrap());
+    assert_eq!(
+        Identity::read(&kept("member-1")).unwrap().unwrap().node,
+        first
+    );
+    // A crash in between leaves the rest to the next start.
+    let second = fill();
+    fs::create_dir(kept("member-2.part")).unwrap();
+    fs::rename(dir.path().join("db"), kept("member-2.part").join("db")).unwrap();
+    fs::write(dir.path().join("begins-anew"), "member-2").unwrap();
+    let store = member(dir.path());
+    assert_eq!(stored(&store), None);
+    let whole = member(&kept("member-2"));
+    assert_eq!(whole.identity().unwrap().unwrap().node, second);
+    assert_eq!(stored(&whole), Some(7));
+    drop((store, whole));
+    // And nothing is moved again.
+    let store = member(dir.path());
+    assert_ne!(store.identity().unwrap().unwrap().node, second);
+    assert!(!kept("member-2.part").exists());
+}
