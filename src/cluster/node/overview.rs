@@ -61,6 +61,8 @@ impl Overview {
             let id = member.member.id;
             let contact = match heard(id) {
                 _ if id == status.this.id => Contact::This,
+                // It has gone on without this node, in a set of its own.
+                Some((facts, _)) if facts.set.is_some() && facts.set != status.set => Contact::Gone,
                 Some((facts, age)) if age <= FACTS_BELIEVED => Contact::There(Some(facts)),
                 heard if leader == Some(id) || is_alive(&status, member) => {
                     Contact::There(heard.map(|(facts, _)| facts))

@@ -283,8 +283,10 @@ impl SetNode {
         let names = others.join(", ");
         warn!("an operator gives up {names}: this node goes on alone, in a new set");
         self.group.stand_alone().await?;
-        // The links speak for the new set, so that a node of the old one is refused.
-        self.has_set();
+        // The links speak for the new set, so that a node of the old one is refused. Raft may not have told its members yet.
+        if let Some(set) = self.group.status().set {
+            self.links.belong_to(set);
+        }
         Ok(others)
     }
 
