@@ -295,11 +295,10 @@ def transfer(brokers: Set, chance: random.Random) -> str:
 
 
 def replace_member(brokers: Set, chance: random.Random) -> str:
-    """A new node joins, and one that is there is removed: the leader, or another one that is dead or alive."""
+    """A new node joins, and one that is there ends and is removed: the leader, or another one. No set forgets a live node."""
     joined = brokers.join()
     leaves = chance.choice([node for node in brokers.members if node is not joined])
-    if chance.random() < 0.5:
-        leaves.kill()
+    leaves.kill() if chance.random() < 0.5 else leaves.stop()
     brokers.forget(leaves)
     leaves.kill()
     return f"{joined.name} replaces {leaves.name}"
