@@ -22,7 +22,7 @@ fn warning(verb: Verb) -> Option<&'static str> {
     }
 }
 
-/// Asks on a terminal, unless `--yes` answers already. Without a terminal nobody could answer, so it refuses.
+/// Asks on a terminal, unless `--yes` answers already. Without a terminal it refuses, since no operator can answer.
 pub(super) fn ask(verb: Verb, invocation: &Invocation) -> Result<(), CommandError> {
     let Some(warning) = warning(verb).filter(|_| !invocation.options.contains_key(YES)) else {
         return Ok(());

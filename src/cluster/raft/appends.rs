@@ -50,7 +50,7 @@ struct Sent {
 }
 
 struct Appends<'s> {
-    /// What is to be sent; `None` at its end.
+    /// The requests to send; `None` when they have ended.
     input: Option<BoxStream<'s, AppendEntriesRequest<Group>>>,
     under_way: FuturesOrdered<BoxFuture<'s, Response>>,
     /// What is under way, in order.

@@ -418,8 +418,8 @@ impl Member {
             return Ok(());
         }
         info!("an earlier change of members is completed");
-        let nobody = ChangeMembers::AddVoterIds(BTreeSet::new());
-        raft.change_membership(nobody, true)
+        let no_voters = ChangeMembers::AddVoterIds(BTreeSet::new());
+        raft.change_membership(no_voters, true)
             .await
             .map_err(raft_error)?;
         Ok(())
