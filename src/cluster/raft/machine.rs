@@ -12,6 +12,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tracing::info;
 
 use super::log::Durability;
+use super::runtime;
 use super::types::{Group, Members, entry_id, log_id, members_of, store_index};
 use crate::store::{OutgoingSnapshot, Replica};
 
@@ -44,15 +45,15 @@ impl<R: Replica> Machine<R> {
 
     /// Applies everything up to this index of the store, on a thread that may block.
     async fn apply_upto(&self, upto: u64) -> io::Result<()> {
+        self.durability.wait(upto).await?;
         let (store, durability) = (self.store.clone(), self.durability.clone());
-        let applied = tokio::task::spawn_blocking(move || {
-            durability.wait(upto)?;
+        let applied = runtime::blocking(move || {
             store.apply_entries(upto).map_err(|error| {
                 durability.note_damage(&error);
                 io::Error::other(error)
             })
         });
-        applied.await.map_err(io::Error::other)?
+        applied.await?
     }
 
     fn meta(&self) -> io::Result<SnapshotMetaOf<Group>> {

@@ -737,10 +737,7 @@ impl Member {
             warn!(%failure, "the member did not end as it should");
         }
         // What it has not written yet must not come after what the next one writes.
-        let over = tokio::task::spawn_blocking(move || running.durability.wait_over());
-        if let Err(failure) = over.await {
-            warn!(%failure, "the member did not end as it should");
-        }
+        running.durability.wait_over().await;
     }
 
     /// Keeps the standing up to date, and starts the member again when it has failed.

@@ -9,6 +9,7 @@ mod network; // Raft's calls to the others
 mod peers; // how this node calls the others
 mod purge; // up to where the log is purged, pure
 mod replicated; // the store on which the leader runs the broker
+mod runtime; // tasks, time and threads of the group
 mod sending; // the snapshots that are being sent
 mod set_id; // the id of the set
 mod standing; // who leads, as this node knows it

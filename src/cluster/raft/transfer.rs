@@ -11,19 +11,18 @@
 //! holds two blocks, and a receiver that is slow slows the sender.
 
 use std::io::{self, ErrorKind};
-use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::{join, try_join};
+use openraft::Instant;
+use openraft::type_config::TypeConfigExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::peers::PeerStream;
-use crate::clock;
+use super::runtime::blocking;
+use super::types::Group;
 use crate::store::{EntryId, IncomingSnapshot, OutgoingSnapshot, Parts, Proposal};
 
 /// Bytes of a block: a chunk with the largest message, of 512 MiB, and what may stand beside it.
@@ -38,29 +37,20 @@ const BLOCK_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 /// The longest pause between two blocks that are read.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Blocks between the thread and the connection.
-const AHEAD: usize = 1;
 
 /// Sends a snapshot. Returns the answer.
 pub(super) async fn send(
     stream: &mut dyn PeerStream,
     snapshot: impl OutgoingSnapshot,
 ) -> io::Result<Bytes> {
-    let (blocks, mut next) = mpsc::channel(AHEAD);
-    let runtime = Handle::current();
-    let reader = spawn_blocking(move || read_blocks(snapshot, &blocks, &runtime));
     let (mut count, mut sums) = (0_u64, Xxh3::new());
-    while let Some(block) = next.recv().await {
-        let Block { parts, len, sum } = block;
+    let mut next = read_block(snapshot).await?;
+    while let Some((snapshot, block)) = next {
         count += 1;
-        sums.update(&sum.to_le_bytes());
-        let head = [&len.to_le_bytes()[..], &sum.to_le_bytes()].concat();
-        write(stream, &head).await?;
-        for part in parts {
-            write(stream, &part).await?;
-        }
+        sums.update(&block.sum.to_le_bytes());
+        let ((), following) = try_join(write_block(stream, block), read_block(snapshot)).await?;
+        next = following;
     }
-    reader.await.map_err(io::Error::other)??;
     let end = [
         &0_u32.to_le_bytes()[..],
         &count.to_le_bytes(),
@@ -77,24 +67,28 @@ struct Block {
     sum: u64,
 }
 
-/// Reads the blocks, for half of the time at most: the other half of this node's disk and processors is the broker's.
-fn read_blocks(
-    mut snapshot: impl OutgoingSnapshot,
-    blocks: &mpsc::Sender<Block>,
-    runtime: &Handle,
-) -> io::Result<()> {
-    loop {
-        // Nothing is read before there is room for it.
-        let Ok(place) = runtime.block_on(blocks.reserve()) else {
-            return Ok(()); // the connection has ended
-        };
-        let begun = clock::monotonic();
-        let Some(block) = snapshot.next_block().map_err(io::Error::other)? else {
-            return Ok(());
-        };
-        place.send(encode(&block)?);
-        thread::sleep(begun.elapsed().min(PAUSE_MAX));
+/// Reads the next block, then pauses as long: the other half of this node's disk and processors is the broker's.
+async fn read_block<S: OutgoingSnapshot>(mut snapshot: S) -> io::Result<Option<(S, Block)>> {
+    let begun = Group::now();
+    let read = blocking(move || {
+        let block = snapshot.next_block().map_err(io::Error::other)?;
+        let block = block.map(|block| encode(&block)).transpose()?;
+        Ok::<_, io::Error>(block.map(|block| (snapshot, block)))
+    });
+    let read = read.await??;
+    if read.is_some() {
+        Group::sleep(begun.elapsed().min(PAUSE_MAX)).await;
     }
+    Ok(read)
+}
+
+async fn write_block(stream: &mut dyn PeerStream, block: Block) -> io::Result<()> {
+    let head = [&block.len.to_le_bytes()[..], &block.sum.to_le_bytes()];
+    write(stream, &head.concat()).await?;
+    for part in block.parts {
+        write(stream, &part).await?;
+    }
+    Ok(())
 }
 
 fn encode(block: &Proposal) -> io::Result<Block> {
@@ -116,73 +110,68 @@ fn encode(block: &Proposal) -> io::Result<Block> {
 /// Receives a snapshot whose last entry is `id`, and makes it durable.
 pub(super) async fn receive<I: IncomingSnapshot>(
     stream: &mut dyn PeerStream,
-    incoming: I,
+    mut incoming: I,
     id: EntryId,
 ) -> io::Result<I::Received>
 where
     I::Received: Send,
 {
-    let (blocks, next) = mpsc::channel(AHEAD);
-    let writer = spawn_blocking(move || write_blocks(incoming, next, id));
-    let read = read_blocks_of(stream, blocks).await;
-    // A writer that has failed says why.
-    let received = writer.await.map_err(io::Error::other)??;
-    read?;
-    received.ok_or_else(|| io::Error::other("the snapshot is not whole"))
-}
-
-/// What the writer is told.
-enum Told {
-    Block(Proposal),
-    /// All blocks were taken.
-    End,
-}
-
-async fn read_blocks_of(stream: &mut dyn PeerStream, blocks: mpsc::Sender<Told>) -> io::Result<()> {
-    let (mut count, mut sums) = (0_u64, Xxh3::new());
+    let mut received = Blocks::default();
+    let mut next = received.next(stream).await;
     loop {
-        let Ok(place) = blocks.reserve().await else {
-            return Ok(()); // the writer has failed
+        let block = match next {
+            Ok(Some(block)) => block,
+            Ok(None) => break,
+            Err(failure) => {
+                blocking(move || drop(incoming)).await?;
+                return Err(failure);
+            }
         };
+        let taken = blocking(move || incoming.take(&block).map(|()| incoming));
+        let (taken, following) = join(taken, received.next(stream)).await;
+        incoming = taken?.map_err(io::Error::other)?;
+        next = following;
+    }
+    let finished = blocking(move || incoming.finish(id)).await?;
+    finished.map_err(io::Error::other)
+}
+
+/// The blocks that were received.
+#[derive(Default)]
+struct Blocks {
+    count: u64,
+    sums: Xxh3,
+}
+
+impl Blocks {
+    /// Reads the next block; `None` if all were read.
+    async fn next(&mut self, stream: &mut dyn PeerStream) -> io::Result<Option<Proposal>> {
         let len = within(BLOCK_WITHIN, stream.read_u32_le()).await?;
-        let sum = match len {
-            0 => break,
-            _ => within(BLOCK_WITHIN, stream.read_u64_le()).await?,
-        };
+        if len == 0 {
+            self.check_end(stream).await?;
+            return Ok(None);
+        }
+        let sum = within(BLOCK_WITHIN, stream.read_u64_le()).await?;
         let mut block = read_bytes(stream, len, BLOCK_BYTES_MAX).await?;
         if xxh3_64(&block) != sum {
             return Err(damaged("a block's checksum is wrong"));
         }
+        self.count += 1;
+        self.sums.update(&sum.to_le_bytes());
         let proposal = Proposal::decode(&mut block).filter(|_| block.is_empty());
-        place.send(Told::Block(
+        Ok(Some(
             proposal.ok_or_else(|| damaged("a block makes no sense"))?,
-        ));
-        count += 1;
-        sums.update(&sum.to_le_bytes());
+        ))
     }
-    let told = within(BLOCK_WITHIN, stream.read_u64_le()).await?;
-    let sum = within(BLOCK_WITHIN, stream.read_u64_le()).await?;
-    if told != count || sum != sums.digest() {
-        return Err(damaged("blocks are missing"));
-    }
-    // A writer that has ended says why.
-    drop(blocks.send(Told::End).await);
-    Ok(())
-}
 
-/// Writes the blocks; `None` if they end before the end.
-fn write_blocks<I: IncomingSnapshot>(
-    mut incoming: I,
-    mut blocks: mpsc::Receiver<Told>,
-    id: EntryId,
-) -> io::Result<Option<I::Received>> {
-    while let Some(told) = blocks.blocking_recv() {
-        match told {
-            Told::Block(block) => incoming.take(&block).map_err(io::Error::other)?,
-            Told::End => return Ok(Some(incoming.finish(id).map_err(io::Error::other)?)),
+    async fn check_end(&self, stream: &mut dyn PeerStream) -> io::Result<()> {
+        let told = within(BLOCK_WITHIN, stream.read_u64_le()).await?;
+        let sum = within(BLOCK_WITHIN, stream.read_u64_le()).await?;
+        match told == self.count && sum == self.sums.digest() {
+            true => Ok(()),
+            false => Err(damaged("blocks are missing")),
         }
     }
-    Ok(None)
 }
 
 /// Answers the sender.
@@ -217,8 +206,11 @@ async fn write(stream: &mut dyn PeerStream, bytes: &[u8]) -> io::Result<()> {
     within(BLOCK_WITHIN, stream.write_all(bytes)).await
 }
 
-async fn within<T>(limit: Duration, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let done = timeout(limit, io).await;
+async fn within<T>(
+    limit: Duration,
+    io: impl Future<Output = io::Result<T>> + Send,
+) -> io::Result<T> {
+    let done = Group::timeout(limit, io).await;
     done.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 

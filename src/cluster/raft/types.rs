@@ -8,6 +8,7 @@ use openraft::vote::{RaftLeaderId, RaftVote};
 use openraft::{EntryPayload, RaftTypeConfig};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::runtime::Runtime;
 use super::standing::MemberInfo;
 use super::tracker::Tracker;
 use crate::store::{EntryId, Parts, Proposal, ReplicaState, Vote};
@@ -26,7 +27,7 @@ impl RaftTypeConfig for Group {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Changes, u64, NodeFacts>;
     type Entry = openraft::impls::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = Tracker<T>
     where
