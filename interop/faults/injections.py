@@ -4,14 +4,17 @@ import random
 import time
 from collections.abc import Callable
 
+import damage
+import membership
 import network
-from nodes import Node, Set
+import outages
+from nodes import Set
+from outages import isolate, names
 
 CLOCK_STEPS_S = (-3600, -30, 5, 30, 3600)
 # A disk that is slow stands still for so long in each period.
 SLOW_STILL_S, SLOW_PERIOD_S, SLOW_TIMES = 0.15, 0.4, 6
-FLAPS = 8
-FLIPS_PER_FILE = 5
+FLAPS, BURSTS = 8, 60
 
 
 def kill_follower(brokers: Set, chance: random.Random) -> str:
@@ -30,6 +33,18 @@ def kill_all(brokers: Set, chance: random.Random) -> str:
     for node in brokers.members:
         node.kill()
     return "all"
+
+
+def kill_in_turn(brokers: Set, chance: random.Random) -> str:
+    """Each node, and the next one while the one before still starts."""
+    drawn = list(brokers.members)
+    chance.shuffle(drawn)
+    for node in drawn:
+        node.kill()
+        time.sleep(chance.uniform(0, 0.3))
+        node.start()
+        time.sleep(chance.uniform(0, 0.3))
+    return names(drawn)
 
 
 def stop_leader(brokers: Set, chance: random.Random) -> str:
@@ -64,33 +79,24 @@ def pause_all(brokers: Set, chance: random.Random) -> str:
     return "all"
 
 
-def _isolate(brokers: Set, group: list[Node]) -> str:
-    for inside in group:
-        for outside in brokers.members:
-            if outside not in group:
-                network.cut(inside.number, outside.number)
-                network.cut(outside.number, inside.number)
-    return ", ".join(node.name for node in group)
-
-
 def cut_follower(brokers: Set, chance: random.Random) -> str:
-    return _isolate(brokers, brokers.followers(chance)[:1])
+    return isolate(brokers, brokers.followers(chance)[:1])
 
 
 def cut_leader(brokers: Set, chance: random.Random) -> str:
-    return _isolate(brokers, [brokers.wait_leader()])
+    return isolate(brokers, [brokers.wait_leader()])
 
 
 def cut_halves(brokers: Set, chance: random.Random) -> str:
     """The smaller half, with or without the leader."""
     drawn = list(brokers.members)
     chance.shuffle(drawn)
-    return _isolate(brokers, drawn[: len(drawn) // 2])
+    return isolate(brokers, drawn[: len(drawn) // 2])
 
 
 def cut_all(brokers: Set, chance: random.Random) -> str:
     for node in brokers.members:
-        _isolate(brokers, [node])
+        isolate(brokers, [node])
     return "each from each"
 
 
@@ -127,7 +133,7 @@ def flap(brokers: Set, chance: random.Random) -> str:
     """The leader's links come and go."""
     leader = brokers.wait_leader()
     for _ in range(FLAPS):
-        _isolate(brokers, [leader])
+        isolate(brokers, [leader])
         time.sleep(chance.uniform(0.05, 0.6))
         for node in brokers.members:
             if node is not leader:
@@ -135,6 +141,16 @@ def flap(brokers: Set, chance: random.Random) -> str:
                 network.heal(leader.number, node.number)
         time.sleep(chance.uniform(0.05, 0.4))
     return leader.name
+
+
+def lossy(brokers: Set, chance: random.Random) -> str:
+    """Packets are lost in bursts, now on one way and now on another."""
+    for _ in range(BURSTS):
+        source, target = chance.sample(brokers.members, 2)
+        network.cut(source.number, target.number)
+        time.sleep(chance.uniform(0.01, 0.1))
+        network.heal(source.number, target.number)
+    return f"{BURSTS} bursts"
 
 
 def full_disk(brokers: Set, chance: random.Random) -> str:
@@ -154,7 +170,7 @@ def full_followers(brokers: Set, chance: random.Random) -> str:
     full = brokers.followers(chance)
     for node in full:
         node.disk.fill()
-    return ", ".join(node.name for node in full)
+    return names(full)
 
 
 def stalled_disk(brokers: Set, chance: random.Random) -> str:
@@ -179,100 +195,6 @@ def slow_disk(brokers: Set, chance: random.Random) -> str:
     return node.name
 
 
-def power_follower(brokers: Set, chance: random.Random) -> str:
-    return _lose_power(brokers.followers(chance)[:1])
-
-
-def power_leader(brokers: Set, chance: random.Random) -> str:
-    return _lose_power([brokers.wait_leader()])
-
-
-def power_all(brokers: Set, chance: random.Random) -> str:
-    return _lose_power(brokers.members)
-
-
-def _lose_power(of: list[Node]) -> str:
-    for node in of:
-        node.kill()
-    for node in of:
-        node.disk.lose_power()
-    return ", ".join(node.name for node in of)
-
-
-def power_beside_pause(brokers: Set, chance: random.Random) -> str:
-    """A follower sleeps while the others go on; then one of these loses power, and the sleeper wakes: what only the two had must
-    be with the one that is left."""
-    sleeper = brokers.followers(chance)[0]
-    sleeper.pause()
-    time.sleep(chance.uniform(1, 3))
-    victim = chance.choice([node for node in brokers.members if node is not sleeper])
-    _lose_power([victim])
-    sleeper.resume()
-    victim.start()
-    return f"{victim.name}, while {sleeper.name} slept"
-
-
-def power_beside_cut(brokers: Set, chance: random.Random) -> str:
-    """As `power_beside_pause`, with a node that is cut off."""
-    apart = brokers.followers(chance)[0]
-    _isolate(brokers, [apart])
-    time.sleep(chance.uniform(1, 3))
-    victim = chance.choice([node for node in brokers.members if node is not apart])
-    _lose_power([victim])
-    for node in brokers.members:
-        if node is not apart:
-            network.heal(node.number, apart.number)
-            network.heal(apart.number, node.number)
-    victim.start()
-    return f"{victim.name}, while {apart.name} was cut off"
-
-
-def damage_log(brokers: Set, chance: random.Random) -> str:
-    """Bits flip in the log of one node, which then comes back and may lead."""
-    return _damage(brokers, chance, lambda path: "log" in str(path), _flip)
-
-
-def truncate_log(brokers: Set, chance: random.Random) -> str:
-    return _damage(brokers, chance, lambda path: "log" in str(path), _truncate)
-
-
-def damage_database(brokers: Set, chance: random.Random) -> str:
-    """Bits flip in the files that hold the state: database, snapshots, identity."""
-    return _damage(brokers, chance, lambda path: "log" not in str(path), _flip)
-
-
-def truncate_database(brokers: Set, chance: random.Random) -> str:
-    return _damage(brokers, chance, lambda path: "log" not in str(path), _truncate)
-
-
-def _damage(brokers: Set, chance: random.Random, is_meant: Callable, damage: Callable) -> str:
-    node = brokers.followers(chance)[0]
-    node.kill()
-    files = [path for path in node.data_files() if is_meant(path.relative_to(node.disk.path)) and "lost+found" not in str(path)]
-    drawn = chance.sample(files, min(len(files), 3))
-    for path in drawn:
-        damage(path, chance)
-    return f"{node.name}: " + ", ".join(str(path.relative_to(node.disk.path)) for path in drawn)
-
-
-def _flip(path, chance: random.Random) -> None:
-    """Flips bits where the file is not empty."""
-    octets = path.read_bytes()
-    used = len(octets.rstrip(b"\0"))
-    with open(path, "r+b") as file:
-        for _ in range(FLIPS_PER_FILE if used else 0):
-            at = chance.randrange(used)
-            file.seek(at)
-            file.write(bytes([octets[at] ^ 1 << chance.randrange(8)]))
-
-
-def _truncate(path, chance: random.Random) -> None:
-    size = path.stat().st_size
-    used = len(path.read_bytes().rstrip(b"\0"))
-    with open(path, "r+b") as file:
-        file.truncate(chance.randrange(max(used, 1)) if chance.random() < 0.7 else min(size, used))
-
-
 def clock_step(brokers: Set, chance: random.Random) -> str:
     node, step = chance.choice(brokers.members), chance.choice(CLOCK_STEPS_S)
     node.set_clock(step)
@@ -294,22 +216,13 @@ def transfer(brokers: Set, chance: random.Random) -> str:
     return f"to {to.name}"
 
 
-def replace_member(brokers: Set, chance: random.Random) -> str:
-    """A new node joins, and one that is there ends and is removed: the leader, or another one. No set forgets a live node."""
-    joined = brokers.join()
-    leaves = chance.choice([node for node in brokers.members if node is not joined])
-    leaves.kill() if chance.random() < 0.5 else leaves.stop()
-    brokers.forget(leaves)
-    leaves.kill()
-    return f"{joined.name} replaces {leaves.name}"
-
-
 # By name: the fault, the kind that a set may lack.
 FAULTS: dict[str, tuple[Callable[[Set, random.Random], str], str]] = {
     "kill-follower": (kill_follower, "kill"),
     "kill-leader": (kill_leader, "kill"),
     "kill-all": (kill_all, "kill"),
     "stop-leader": (stop_leader, "kill"),
+    "kill-in-turn": (kill_in_turn, "kill"),
     "pause-follower": (pause_follower, "pause"),
     "pause-leader": (pause_leader, "pause"),
     "pause-then-kill": (pause_then_kill, "pause"),
@@ -322,25 +235,31 @@ FAULTS: dict[str, tuple[Callable[[Set, random.Random], str], str]] = {
     "cut-to-leader": (cut_to_leader, "cut"),
     "cut-bridge": (cut_bridge, "cut"),
     "flap": (flap, "cut"),
+    "lossy": (lossy, "cut"),
     "full-disk": (full_disk, "full"),
     "full-disks": (full_disks, "full"),
     "full-followers": (full_followers, "full"),
     "stalled-disk": (stalled_disk, "disk"),
     "stalled-disk-of-follower": (stalled_disk_of_follower, "disk"),
     "slow-disk": (slow_disk, "disk"),
-    "power-follower": (power_follower, "power"),
-    "power-leader": (power_leader, "power"),
-    "power-all": (power_all, "power"),
-    "power-beside-pause": (power_beside_pause, "power"),
-    "power-beside-cut": (power_beside_cut, "power"),
-    "damage-log": (damage_log, "damage"),
-    "truncate-log": (truncate_log, "damage"),
-    "damage-database": (damage_database, "damage"),
-    "truncate-database": (truncate_database, "damage"),
+    "power-follower": (outages.power_follower, "power"),
+    "power-leader": (outages.power_leader, "power"),
+    "power-all": (outages.power_all, "power"),
+    "power-beside-pause": (outages.power_beside_pause, "power"),
+    "power-beside-cut": (outages.power_beside_cut, "power"),
+    "damage-log": (damage.damage_log, "damage"),
+    "truncate-log": (damage.truncate_log, "damage"),
+    "damage-database": (damage.damage_database, "damage"),
+    "truncate-database": (damage.truncate_database, "damage"),
+    "damage-running": (damage.damage_running, "damage"),
+    "damage-beside-pause": (damage.damage_beside_pause, "damage"),
+    "lead-damaged": (damage.lead_damaged, "damage"),
     "clock-step": (clock_step, "clock"),
     "rolling-restart": (rolling_restart, "restart"),
     "transfer": (transfer, "transfer"),
-    "replace-member": (replace_member, "member"),
+    "replace-member": (membership.replace_member, "member"),
+    "replace-beside-cut": (membership.replace_beside_cut, "member"),
+    "upgrade": (membership.upgrade, "upgrade"),
 }
 NEEDS_ROOT = {"disk", "power"}
 
@@ -349,6 +268,8 @@ def possible(name: str, brokers: Set) -> bool:
     """Whether this set, with these rights, can have the fault."""
     kind = FAULTS[name][1]
     needs_others = "follower" in name or "beside" in name or kind in ("cut", "damage", "transfer", "member")
+    if kind == "upgrade" and not brokers.are_old:
+        return False
     if kind in brokers.lacks or (needs_others and len(brokers.members) == 1):
         return False
     return network.is_root() or kind not in NEEDS_ROOT

@@ -1,4 +1,4 @@
-"""Leveret as the set under test. LEVERET_BIN names its binary."""
+"""Leveret as the set under test. LEVERET_BIN names its binary, LEVERET_OLD_BIN that of the release before."""
 
 import os
 import pathlib
@@ -9,6 +9,7 @@ from nodes import AMQP_PORT, API_PORT, Node, Set
 
 CLUSTER_PORT, CMQ_PORT = 25672, 5673
 SECRET = "the secret of this run"
+OLD_BIN = "LEVERET_OLD_BIN"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -16,27 +17,36 @@ def program() -> str:
     return os.environ.get("LEVERET_BIN", str(ROOT / "target" / "release" / "leveret"))
 
 
+def has_old_release() -> bool:
+    return OLD_BIN in os.environ
+
+
 class LeveretNode(Node):
     """A broker on its node's addresses. Alone it runs without a set."""
 
     def __init__(self, number: int, folder: pathlib.Path, peers: str):
         super().__init__(number, folder)
-        self.peers = peers
+        self.peers, self.called, self.secret = peers, self.name, SECRET
+        self.cluster_address = f"{self.address}:{CLUSTER_PORT}"
         self.shim = folder / "clock.so"
         if not self.shim.exists():
             source = pathlib.Path(__file__).with_name("clock.c")
             subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.shim, source, "-ldl"], check=True)
 
     @property
+    def program(self) -> str:
+        return os.environ[OLD_BIN] if self.is_old else program()
+
+    @property
     def data_dir(self) -> pathlib.Path:
         return self.disk.path / "data"
 
     def command(self) -> list[str]:
-        command = [program(), "serve", "--data-dir", str(self.data_dir), "--amqp-listen", f"{self.address}:{AMQP_PORT}",
+        command = [self.program, "serve", "--data-dir", str(self.data_dir), "--amqp-listen", f"{self.address}:{AMQP_PORT}",
                    "--cmq-listen", f"{self.address}:{CMQ_PORT}", "--management-listen", f"{self.address}:{API_PORT}",
                    "--prometheus-listen", "none", "--loopback-users", "none"]  # fmt: skip
         if self.peers:
-            command += ["--node-name", self.name, "--cluster-listen", f"{self.address}:{CLUSTER_PORT}", "--cluster-secret", SECRET]
+            command += ["--node-name", self.called, "--cluster-listen", self.cluster_address, "--cluster-secret", self.secret]
         if self.peers.count("=") > 1:
             command += ["--cluster-peers", self.peers]
         return command
@@ -45,7 +55,7 @@ class LeveretNode(Node):
         return {"LD_PRELOAD": str(self.shim), "FAULTS_CLOCK": str(self.clock), "RUST_BACKTRACE": "1"}
 
     def ctl_command(self) -> list[str]:
-        return [program(), "ctl", "--data-dir", str(self.data_dir)]
+        return [self.program, "ctl", "--data-dir", str(self.data_dir)]
 
 
 class LeveretSet(Set):

@@ -50,6 +50,8 @@ class Node:
         self.log = folder / f"{self.name}.log"
         self.process: subprocess.Popen | None = None
         self.is_paused = False
+        # Whether it runs the release before.
+        self.is_old = False
         self.clock = folder / f"{self.name}.clock"
         self.set_clock(0)
 
@@ -178,9 +180,19 @@ class Set:
         self.at_leader = False
         self.members: list[Node] = [self.node(number) for number in range(1, size + 1)]
         self.every = list(self.members)
+        # Nodes whose files were damaged, the last one at the end.
+        self.damaged: list[Node] = []
+        # Whether its first nodes begin with the release before.
+        self.are_old = False
 
     def node(self, number: int) -> Node:
         raise NotImplementedError
+
+    def begin_old(self) -> None:
+        """The first nodes run the release before, until they are upgraded."""
+        self.are_old = True
+        for node in self.members:
+            node.is_old = True
 
     def start(self) -> None:
         """The first start of all."""
@@ -243,13 +255,19 @@ class Set:
             node.disk.thaw()
             node.disk.empty()
             node.set_clock(0)
-            for other in self.every:
-                if node is not other:
-                    network.heal(node.number, other.number)
+        self.heal_network()
+        for node in self.every:
             node.resume()
         for node in self.members:
             if not node.runs:
                 node.start()
+
+    def heal_network(self) -> None:
+        """Ends all cuts."""
+        for node in self.every:
+            for other in self.every:
+                if node is not other:
+                    network.heal(node.number, other.number)
 
     def stores_differ(self) -> str:
         """How the nodes' stores differ after all is applied; nothing if they are equal."""

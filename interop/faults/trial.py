@@ -20,7 +20,7 @@ from client import Client, Delivery
 from history import History
 from injections import FAULTS, possible
 from layout import FAN, LEASE_S, laid_out, rules
-from leveret import LeveretSet
+from leveret import LeveretSet, has_old_release
 from nodes import Node, NotReady, Set, eventually
 from rabbitmq import RabbitSet
 from raw import Closed
@@ -45,6 +45,8 @@ class Trial:
         self.history = History()
         self.brokers: Set = ENDS[options.broker](folder, options.nodes)
         self.brokers.at_leader = options.at == "leader"
+        if case.begins_old:
+            self.brokers.begin_old()
         self.publishers: list[Worker] = []
         self.consumers: list[Worker] = []
         self.problems: list[str] = []
@@ -54,6 +56,8 @@ class Trial:
 
     def run(self) -> str:
         """`ok`, `FAIL`, or `skip` if none of its faults can be had here."""
+        if self.case.begins_old and not (self.brokers.is_leveret and has_old_release()):
+            return "skip"
         if self.case.faults and not any(possible(name, self.brokers) for name in self.case.faults):
             return "skip"
         try:
