@@ -4,7 +4,8 @@
 //! proposal = number of writes u32, write *
 //! write    = kind u8, keyspace u8, key length u32, key, put or chunk: length u32, value or chunk
 //! ```
-//! Little-endian. Values and chunks of a proposal that was received are slices of the received bytes.
+//! Little-endian. Chunks of a proposal that was received are slices of the received bytes. Keys and values are copies:
+//! they wait in tables of the database, where a slice would keep the whole message in memory.
 
 use std::sync::Arc;
 
@@ -115,13 +116,13 @@ impl Proposal {
         for _ in 0..count {
             let kind = bytes.try_get_u8().ok()?;
             let space = KeyspaceName::of_code(bytes.try_get_u8().ok()?)?;
-            let key = take(bytes)?;
+            let key = Bytes::copy_from_slice(&take(bytes)?);
             let chunk_key = || match keys::parse_chunk(&key)? {
                 ChunkKey::Chunk(log, first) => Some((log, first)),
                 ChunkKey::Address(..) => None,
             };
             let change = match kind {
-                PUT => Change::Put(take(bytes)?),
+                PUT => Change::Put(Bytes::copy_from_slice(&take(bytes)?)),
                 REMOVE => Change::Remove,
                 PUT_CHUNK => {
                     let (log, first) = chunk_key()?;
@@ -247,6 +248,27 @@ mod tests {
             odd[at] ^= 0x55;
             let _ = Proposal::decode(&mut odd.into()); // does not panic
         }
+    }
+
+    /// A table of the database keeps them for long.
+    #[test]
+    fn keys_and_values_keep_no_message_in_memory() {
+        let whole = Bytes::from(encoded(&proposal()).concat());
+        let decoded = Proposal::decode(&mut whole.clone()).unwrap();
+        let is_within = |bytes: &Bytes| whole.as_ptr_range().contains(&bytes.as_ptr());
+        let mut chunks = 0;
+        for write in decoded.writes() {
+            assert!(!is_within(&write.key));
+            match &write.change {
+                Change::Put(value) => assert!(!is_within(value)),
+                Change::PutChunk(_, _, chunk) => {
+                    assert!(is_within(chunk));
+                    chunks += 1;
+                }
+                Change::Remove | Change::RemoveChunk(..) | Change::Sweep(..) => {}
+            }
+        }
+        assert_eq!(chunks, 2);
     }
 
     #[test]
