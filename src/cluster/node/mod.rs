@@ -1,6 +1,7 @@
 //! The life of a node in its set: how the set is formed, who belongs to it, what the node runs, and what it knows of the
 //! others.
 
+mod asking; // what other nodes say of themselves
 mod bridge; // the Raft group's calls over the links
 mod error;
 mod facts; // what nodes tell each other

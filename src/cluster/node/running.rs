@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::asking::{address_of, ask, leader_of};
 use super::bridge::Bridge;
 use super::error::SetError;
 use super::group::{Group, GroupError};
 use super::requests::Requests;
-use super::set_node::{Node, SetNode, address_of, ask, leader_of};
+use super::set_node::{Node, SetNode};
 use crate::clock;
 use crate::cluster::link::{Identity, Links, Trust};
 use crate::cluster::raft::{MemberInfo, Peers};

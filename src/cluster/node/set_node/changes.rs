@@ -1,0 +1,110 @@
+//! Changes of the members of the set.
+
+use tracing::{info, warn};
+
+use super::super::error::SetError;
+use super::super::kinds::FORGET;
+use super::super::membership::{self, ALIVE_WITHIN, Addition};
+use super::{CHANGE_WITHIN, SetNode};
+use crate::clock::monotonic;
+use crate::cluster::raft::{MemberInfo, Standing};
+
+impl SetNode {
+    /// As the leader: makes a node a member. It has what the set has when this returns.
+    pub(in super::super) async fn admit(&self, new: MemberInfo) -> Result<(), SetError> {
+        let _turn = self.changing.lock().await;
+        let addition =
+            membership::may_add(&self.group.status(), &new).map_err(SetError::Refused)?;
+        match addition {
+            Addition::Done => return Ok(()),
+            Addition::Replaces(old) => {
+                self.knows_who_is_there()?;
+                self.group.remove(old).await?;
+                info!(
+                    name = new.name,
+                    "a member that is gone is forgotten for its successor"
+                );
+            }
+            Addition::New => {}
+        }
+        info!(
+            name = new.name,
+            address = new.address,
+            "a node joins the set"
+        );
+        self.group.add(new).await?;
+        Ok(())
+    }
+
+    /// Removes a member that is gone, by its name. Any member can be asked.
+    pub async fn forget(&self, name: &str) -> Result<(), SetError> {
+        let name = name.strip_prefix("leveret@").unwrap_or(name);
+        match self.leader()? {
+            None => self.dismiss(name).await,
+            Some(leader) => self.ask_leader(&leader, FORGET, name, CHANGE_WITHIN).await,
+        }
+    }
+
+    /// As the leader: removes a member.
+    pub(in super::super) async fn dismiss(&self, name: &str) -> Result<(), SetError> {
+        let _turn = self.changing.lock().await;
+        let status = self.group.status();
+        let member = status
+            .members
+            .iter()
+            .find(|known| known.member.name == name);
+        let id = member.map(|known| known.member.id).ok_or_else(|| {
+            SetError::Refused(format!("leveret@{name} is not a member of the set"))
+        })?;
+        membership::may_remove(&status, id).map_err(SetError::Refused)?;
+        self.knows_who_is_there()?;
+        self.group.remove(id).await?;
+        info!(name, "a member is forgotten");
+        Ok(())
+    }
+
+    /// A leader that was just elected has not heard all members yet, and would take a live one for gone.
+    fn knows_who_is_there(&self) -> Result<(), SetError> {
+        let leads_since = *self.leads_since.lock();
+        match leads_since.is_some_and(|since| since.elapsed() >= ALIVE_WITHIN) {
+            true => Ok(()),
+            false => Err(SetError::Refused(
+                "this set has a new leader, which does not know yet which members are there: try again in some seconds"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Notes since when this node leads, and completes changes of members that an earlier leader began.
+    pub(super) async fn look_after_members(&self) {
+        let leads = matches!(self.group.status().standing, Standing::Leads(_));
+        {
+            let mut leads_since = self.leads_since.lock();
+            *leads_since = match (leads, *leads_since) {
+                (false, _) => None,
+                (true, None) => Some(monotonic()),
+                (true, since) => since,
+            };
+        }
+        if leads && let Err(error) = self.group.complete_change().await {
+            warn!("a change of members that was begun is not complete: {error}");
+        }
+    }
+
+    /// Goes on without the other members, which are lost, in a new set. Returns their names.
+    pub async fn go_on_alone(&self) -> Result<Vec<String>, SetError> {
+        let _turn = self.changing.lock().await;
+        let others = self
+            .overview()
+            .may_go_on_alone()
+            .map_err(SetError::Refused)?;
+        let names = others.join(", ");
+        warn!("an operator gives up {names}: this node goes on alone, in a new set");
+        self.group.stand_alone().await?;
+        // The links speak for the new set, so that a node of the old one is refused. Raft may not have told its members yet.
+        if let Some(set) = self.group.status().set {
+            self.links.belong_to(set);
+        }
+        Ok(others)
+    }
+}

@@ -1,0 +1,149 @@
+//! What other members ask of this one.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use openraft::type_config::TypeConfigExt;
+use tracing::info;
+
+use super::super::machine::Image;
+use super::super::message::{self, Envelope, MessageError, SnapshotHead, kind};
+use super::super::peers::PeerStream;
+use super::super::set_id::AnotherSet;
+use super::super::succession::{Question, Succession};
+use super::super::transfer;
+use super::super::types::{Group, entry_id};
+use super::{Member, MemberError};
+use crate::store::{FjallStore, Replica};
+
+impl Member {
+    /// Answers a call of another member.
+    pub async fn handle(&self, kind: u8, request: Bytes) -> Bytes {
+        message::answer(self.try_handle(kind, request).await)
+    }
+
+    async fn try_handle(&self, kind: u8, request: Bytes) -> Result<Vec<u8>, MessageError> {
+        let (envelope, body) = message::open(request)?;
+        self.check(envelope)?;
+        let refused = |error: String| MessageError::Refused(error);
+        let raft = self.running().map_err(|e| refused(e.to_string()))?.raft;
+        let fatal = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
+        Ok(match kind {
+            kind::APPEND => {
+                let append = message::append_body(body)?;
+                let vote = append.vote;
+                let answer = raft.append_entries(append).await.map_err(|e| fatal(&e))?;
+                self.hear(&vote, &answer);
+                serde_json::to_vec(&answer)?
+            }
+            kind::VOTE => {
+                let vote: VoteRequest<Group> = message::body(&body)?;
+                serde_json::to_vec(&raft.vote(vote).await.map_err(|e| fatal(&e))?)?
+            }
+            kind::PRE_VOTE => {
+                let vote: VoteRequest<Group> = message::body(&body)?;
+                serde_json::to_vec(&raft.pre_vote(vote).await.map_err(|e| fatal(&e))?)?
+            }
+            kind::TRANSFER => {
+                let transfer: TransferLeaderRequest<Group> = message::body(&body)?;
+                let outcome = raft.handle_transfer_leader(transfer).await;
+                serde_json::to_vec(&outcome.map_err(|e| fatal(&e))?)?
+            }
+            kind::LOOK => {
+                let question: Question = message::body(&body)?;
+                let succession = self.succession().map_err(|e| refused(e.to_string()))?;
+                serde_json::to_vec(&succession.look(&question).await)?
+            }
+            other => return Err(refused(format!("no request of kind {other}"))),
+        })
+    }
+
+    /// Takes a stream of another member: a snapshot.
+    pub async fn receive(&self, header: Bytes, mut stream: Box<dyn PeerStream>) {
+        let outcome = self.receive_snapshot(header, &mut *stream).await;
+        if let Err(failure) = &outcome {
+            info!(%failure, "a snapshot was not received");
+        }
+        // Who has sent it may be gone.
+        drop(transfer::answer(&mut *stream, &message::answer(outcome)).await);
+    }
+
+    async fn receive_snapshot(
+        &self,
+        header: Bytes,
+        stream: &mut dyn PeerStream,
+    ) -> Result<Vec<u8>, MessageError> {
+        let refused = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
+        let (envelope, body) = message::open(header)?;
+        self.check(envelope)?;
+        let SnapshotHead { vote, meta } = message::body(&body)?;
+        let last = meta.last_log_id.ok_or(MessageError::Malformed)?;
+        let Ok(_receiving) = self.receiving.try_lock() else {
+            return Err(refused(&"this node receives another snapshot"));
+        };
+        let number = self.running().map_err(|e| refused(&e))?.number;
+        let incoming = self.store.receive_snapshot().map_err(|e| refused(&e))?;
+        let received = transfer::receive(stream, incoming, entry_id(&last)).await;
+        let received = received.map_err(|e: io::Error| refused(&e))?;
+        let running = self.running().map_err(|e| refused(&e))?;
+        if running.number != number {
+            return Err(refused(&"this node has started again meanwhile"));
+        }
+        let snapshot = SnapshotOf::<Group, Image<FjallStore>> {
+            meta,
+            snapshot: Image::Received(received),
+        };
+        let installed = running.raft.install_full_snapshot(vote, snapshot).await;
+        Ok(serde_json::to_vec(&installed.map_err(|e| refused(&e))?)?)
+    }
+
+    /// The links of a member have ended: takes over from it if it led and its process is gone for certain.
+    pub async fn succeed(&self, node: u64) {
+        if let Ok(succession) = self.succession() {
+            succession.succeed(node).await;
+        }
+    }
+
+    fn succession(&self) -> Result<Succession<FjallStore>, MemberError> {
+        let running = self.running()?;
+        Ok(Succession {
+            raft: running.raft,
+            durability: running.durability,
+            peers: Arc::clone(&self.peers),
+            me: self.options.this.id,
+            set: Arc::clone(&self.set),
+        })
+    }
+
+    /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
+    fn check(&self, envelope: Envelope) -> Result<(), MessageError> {
+        let refused = |text: &str| Err(MessageError::Refused(text.to_owned()));
+        if envelope.to != self.options.this.id {
+            return refused("another node had this address: its data are not here");
+        }
+        match self.set.get() {
+            Some(set) if set == envelope.set => Ok(()),
+            Some(_) => refused("this node belongs to another cluster"),
+            None if envelope.set == 0 => refused("this node belongs to no cluster yet"),
+            None => {
+                let note = || self.store.note_set(envelope.set);
+                match self.set.adopt(envelope.set, note) {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(AnotherSet)) => refused("this node belongs to another cluster"),
+                    Err(error) => refused(&error.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Notes that a leader was heard.
+    fn hear(&self, vote: &VoteOf<Group>, answer: &AppendEntriesResponse<Group>) {
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            let leader = vote.leader_id().voted_for;
+            *self.heard.lock() = Some((leader, Group::now()));
+        }
+    }
+}

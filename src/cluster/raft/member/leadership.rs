@@ -1,0 +1,138 @@
+//! Leading: the store of one leadership, and how it is handed over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::{Instant, RaftMetrics};
+use tokio::runtime::Handle;
+
+use super::super::replicated::Replicated;
+use super::super::standing::Standing;
+use super::super::tracker::Proposals;
+use super::super::types::{Changes, Group, LogId};
+use super::{Core, Member, MemberError, NotLeading, raft_error};
+use crate::store::{Proposal, Store};
+
+/// How long a handover may take.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
+
+impl Member {
+    /// The store on which the leader runs the broker, when everything that was proposed before is applied to it. It
+    /// takes nothing any more once the leadership is lost.
+    pub async fn lead(&self) -> Result<Arc<dyn Store>, NotLeading> {
+        let raft = self.running().map_err(|_| NotLeading)?.raft;
+        let mut standing = self.standing();
+        let Standing::Leads(leadership) = *standing.borrow_and_update() else {
+            return Err(NotLeading);
+        };
+        let own = loop {
+            // An entry of its own, behind all that an earlier broker of the same term may have proposed.
+            let barrier = raft.client_write(Changes(Proposal::default()));
+            tokio::select! {
+                applied = barrier => if let Ok(applied) = applied {
+                    break *applied.log_id();
+                },
+                _ = standing.changed() => return Err(NotLeading),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.options.heartbeat) => {}
+                _ = standing.changed() => return Err(NotLeading),
+            }
+        };
+        if leader_term(&own) != leadership.term {
+            return Err(NotLeading);
+        }
+        let proposals = Arc::new(Proposals::default());
+        let before = self.used.lock().replace((leadership, proposals.clone()));
+        if let Some((_, before)) = before {
+            before.lose();
+        }
+        self.end_others(&self.standing.borrow());
+        Ok(Arc::new(Replicated::new(
+            self.store.clone(),
+            raft,
+            own,
+            proposals,
+            Handle::current(),
+        )))
+    }
+
+    /// Hands the leadership over: to this member, or to the one that has most. Returns when another one leads. This node
+    /// has ceased to serve before.
+    pub async fn transfer(&self, to: Option<u64>) -> Result<(), MemberError> {
+        let raft = self.running()?.raft;
+        let Some(term) = self.ask_to_lead(&raft, to).await? else {
+            return Ok(());
+        };
+        let mut metrics = raft.metrics();
+        let follows = async {
+            loop {
+                let is_over = {
+                    let metrics = metrics.borrow_watched();
+                    metrics.current_term > term && metrics.current_leader.is_some()
+                };
+                if is_over || metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let follows = tokio::time::timeout(TRANSFER_WITHIN, follows).await;
+        follows.map_err(|_| MemberError::NotTransferred)
+    }
+
+    /// Ceases to serve, and asks another member to lead: this one, or the one that has most. Returns the term that ends
+    /// so, or `None` if this node is to lead and does.
+    pub(super) async fn ask_to_lead(
+        &self,
+        raft: &Core,
+        to: Option<u64>,
+    ) -> Result<Option<u64>, MemberError> {
+        let me = self.options.this.id;
+        let (to, term) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let to = match to {
+                Some(to) if to == me => return Ok(None),
+                to => self.successor(&metrics, to)?,
+            };
+            (to, metrics.current_term)
+        };
+        // Its votes do not wait until the lease of this node has ended.
+        self.leaderships.lock().give_up(term);
+        self.stand(Standing::NoMajority);
+        let asked = raft.trigger().transfer_leader(to).await;
+        asked.map_err(raft_error)?;
+        Ok(Some(term))
+    }
+
+    /// The voter that takes over: `to`, or the one that has most. It must have answered lately.
+    fn successor(&self, metrics: &RaftMetrics<Group>, to: Option<u64>) -> Result<u64, MemberError> {
+        let me = self.options.this.id;
+        let members = &metrics.membership_config;
+        let voters: BTreeSet<u64> = members.voter_ids().filter(|id| *id != me).collect();
+        let answers = |id: &u64| {
+            let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(id)?);
+            answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
+        };
+        let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+        match to {
+            Some(to) if !voters.contains(&to) => Err(MemberError::Unknown(to)),
+            Some(to) if !answers(&to) => {
+                let node = members.membership().get_node(&to);
+                let name = node.map_or_else(|| to.to_string(), |node| node.name.clone());
+                Err(MemberError::Unheard(name))
+            }
+            Some(to) => Ok(to),
+            None => {
+                let live = voters.into_iter().filter(answers);
+                live.max_by_key(matched).ok_or(MemberError::Alone)
+            }
+        }
+    }
+}
+
+fn leader_term(id: &LogId) -> u64 {
+    id.committed_leader_id().term
+}

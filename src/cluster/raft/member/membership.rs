@@ -1,0 +1,100 @@
+//! Changes of members, one at a time.
+
+use std::collections::BTreeSet;
+
+use openraft::ChangeMembers;
+use openraft::async_runtime::WatchReceiver;
+use tracing::info;
+
+use super::super::standing::MemberInfo;
+use super::super::types::NodeFacts;
+use super::{CATCH_UP_WITHIN, Core, Member, MemberError, raft_error};
+
+/// Entries that a new member may lack when it gets its vote: the set waits for them then.
+const LAG_MAX: u64 = 256;
+
+impl Member {
+    /// Adds a node. It has what the set has, and votes, when this returns.
+    pub async fn add(&self, new: MemberInfo) -> Result<(), MemberError> {
+        let _change = self.changes.lock().await;
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        let clash = members.nodes().find(|(id, node)| {
+            let (id, is_voter) = (**id, members.voter_ids().any(|voter| voter == **id));
+            match id == new.id {
+                true => is_voter || **node != NodeFacts::of(&new),
+                false => node.name == new.name || node.address == new.address,
+            }
+        });
+        if let Some((_, node)) = clash {
+            return Err(MemberError::Known(node.name.clone()));
+        }
+        let learner = raft.add_learner(new.id, NodeFacts::of(&new), false).await;
+        learner.map_err(raft_error)?;
+        let caught_up = self.until_caught_up(&raft, &new);
+        let caught_up = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+        caught_up.map_err(raft_error)??;
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([new.id]));
+        raft.change_membership(change, true)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// As the leader: completes a change of members between whose two steps an earlier leader was lost.
+    pub async fn complete_change(&self) -> Result<(), MemberError> {
+        // One that is under way here completes itself.
+        let Ok(_change) = self.changes.try_lock() else {
+            return Ok(());
+        };
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        if members.membership().get_joint_config().len() < 2 {
+            return Ok(());
+        }
+        info!("an earlier change of members is completed");
+        let no_voters = ChangeMembers::AddVoterIds(BTreeSet::new());
+        raft.change_membership(no_voters, true)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+
+    /// Waits until a member lacks so little that the set can wait for it.
+    async fn until_caught_up(&self, raft: &Core, new: &MemberInfo) -> Result<(), MemberError> {
+        let mut changes = raft.metrics();
+        loop {
+            {
+                let metrics = changes.borrow_watched();
+                let Some(all) = &metrics.replication else {
+                    return Err(MemberError::NotCaughtUp(new.name.clone()));
+                };
+                let last = metrics.last_log_index.unwrap_or(0);
+                let matched = all.get(&new.id).and_then(Option::as_ref);
+                if matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= LAG_MAX) {
+                    return Ok(());
+                }
+            }
+            changes.changed().await.map_err(raft_error)?;
+        }
+    }
+
+    /// Removes a member for good.
+    pub async fn remove(&self, id: u64) -> Result<(), MemberError> {
+        let _change = self.changes.lock().await;
+        let raft = self.running()?.raft;
+        let members = raft.metrics().borrow_watched().membership_config.clone();
+        let ids = BTreeSet::from([id]);
+        let change = if members.voter_ids().any(|voter| voter == id) {
+            ChangeMembers::RemoveVoters(ids)
+        } else if members.nodes().any(|(known, _)| *known == id) {
+            ChangeMembers::RemoveNodes(ids)
+        } else {
+            return Err(MemberError::Unknown(id));
+        };
+        raft.change_membership(change, false)
+            .await
+            .map_err(raft_error)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! This node's part in the Raft group.
+
+mod calls; // what other members ask
+mod formation; // how a set begins
+mod judging; // where this node stands
+mod leadership; // the store of a leadership, and its handover
+mod log_bounds; // keeps the log within its bounds
+mod membership; // changes of members
+mod status; // the set as this member knows it
+mod upkeep; // keeps the member going
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::alias::InstantOf;
+use openraft::{Config, Raft, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::log::{Durability, LogStore};
+use super::machine::Machine;
+use super::network::Network;
+use super::peers::Peers;
+use super::sending::Sendings;
+use super::set_id::SetId;
+use super::standing::{Leadership, Leaderships, MemberInfo, Standing};
+use super::tracker::Proposals;
+use super::types::{Group, members_of};
+use crate::store::{FjallStore, Replica, StoreError};
+
+/// How long members elect no other leader after they have heard theirs: longer than the election timeout, in which the
+/// leader serves without an answer, by more than it takes to notice.
+const LEASE_PERCENT: u64 = 130;
+/// How long a member that is added may take to get everything the set has.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
+
+/// How a member runs.
+#[derive(Clone, Debug)]
+pub struct MemberOptions {
+    /// This node. Its id is the one in its data directory.
+    pub this: MemberInfo,
+    pub heartbeat: Duration,
+    /// A leader serves for this time without an answer of a majority. The others elect another one after about twice of
+    /// it.
+    pub election_timeout: Duration,
+    /// Bytes of the log that are kept for others; `None` for what suits the disk.
+    pub keep_log_bytes: Option<u64>,
+}
+
+/// Why a member does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Raft(String),
+    #[error("this node belongs to a cluster already")]
+    Formed,
+    #[error("this node belongs to no cluster")]
+    Unformed,
+    #[error(
+        "its data directory is that of leveret@{was}, a member of a set, and this node is called leveret@{is}: start it \
+         with --node-name {was}, or with another data directory"
+    )]
+    Renamed { was: String, is: String },
+    #[error(
+        "the other members of its set reach this node at {was}, and it is at {is} now: give it that address again, or let the \
+         others forget it and let it join with another data directory"
+    )]
+    Moved { was: String, is: String },
+    #[error("{0} is a member already")]
+    Known(String),
+    #[error("no member has the id {0}")]
+    Unknown(u64),
+    #[error("leveret@{0} has not got everything from this leader: try again")]
+    NotCaughtUp(String),
+    #[error("no other member answers to which this node could hand over")]
+    Alone,
+    #[error("{0} does not answer, and cannot take over")]
+    Unheard(String),
+    #[error("no other node has taken over in time")]
+    NotTransferred,
+}
+
+/// This node does not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node does not lead its cluster")]
+pub struct NotLeading;
+
+type Core = Raft<Group, Machine<FjallStore>>;
+type Moment = InstantOf<Group>;
+
+/// This node's part in the Raft group of its set.
+pub struct Member {
+    options: MemberOptions,
+    store: Arc<FjallStore>,
+    peers: Arc<dyn Peers>,
+    set: Arc<SetId>,
+    running: Mutex<Option<Running>>,
+    standing: watch::Sender<Standing>,
+    /// When the leader was heard last, and which it is.
+    heard: Mutex<Option<(u64, Moment)>>,
+    /// When this node led as the only voter last, and in which term. It was a majority then, and the first other voters
+    /// have heard it since.
+    alone: Mutex<Option<(u64, Moment)>>,
+    /// The leaderships of this node.
+    leaderships: Mutex<Leaderships>,
+    /// The leadership that a broker uses, and what was proposed in it.
+    used: Mutex<Option<(Leadership, Arc<Proposals>)>>,
+    elections: AtomicU64,
+    /// How often Raft was started.
+    starts: AtomicU64,
+    stopped: watch::Sender<bool>,
+    /// The files of this node are damaged, and other members have everything.
+    broken: watch::Sender<bool>,
+    /// Whether the set has other voters.
+    has_others: AtomicBool,
+    /// One change of members at a time.
+    changes: tokio::sync::Mutex<()>,
+    sendings: Arc<Sendings>,
+    /// One snapshot is received at a time.
+    receiving: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Running {
+    /// Tells it from earlier ones.
+    number: u64,
+    raft: Core,
+    durability: Arc<Durability<FjallStore>>,
+}
+
+fn raft_error(error: impl std::fmt::Display) -> MemberError {
+    MemberError::Raft(error.to_string())
+}
+
+impl Member {
+    /// Starts the member over the store of its data directory.
+    pub async fn start(
+        options: MemberOptions,
+        store: Arc<FjallStore>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Arc<Member>, MemberError> {
+        let identity = store.identity()?.ok_or(StoreError::Closed)?;
+        let members = members_of(&store.replica_state()?).map_err(raft_error)?;
+        let known = members.membership().get_node(&identity.node);
+        if let Some(known) = known.filter(|known| known.name != options.this.name) {
+            return Err(MemberError::Renamed {
+                was: known.name.clone(),
+                is: options.this.name,
+            });
+        }
+        let is_alone = members.nodes().count() < 2;
+        if let Some(known) =
+            known.filter(|known| !is_alone && known.address != options.this.address)
+        {
+            return Err(MemberError::Moved {
+                was: known.address.clone(),
+                is: options.this.address,
+            });
+        }
+        let set = Arc::new(SetId::new(identity.set));
+        let member = Arc::new(Member {
+            options: MemberOptions {
+                this: MemberInfo {
+                    id: identity.node,
+                    ..options.this
+                },
+                ..options
+            },
+            store,
+            peers,
+            set,
+            running: Mutex::default(),
+            standing: watch::Sender::new(Standing::NoMajority),
+            heard: Mutex::default(),
+            alone: Mutex::default(),
+            leaderships: Mutex::default(),
+            used: Mutex::default(),
+            elections: AtomicU64::new(0),
+            starts: AtomicU64::new(0),
+            stopped: watch::Sender::new(false),
+            broken: watch::Sender::new(false),
+            has_others: AtomicBool::new(false),
+            changes: tokio::sync::Mutex::default(),
+            sendings: Arc::default(),
+            receiving: tokio::sync::Mutex::default(),
+        });
+        member.run().await?;
+        tokio::spawn(Arc::clone(&member).watch());
+        Ok(member)
+    }
+
+    async fn run(&self) -> Result<(), MemberError> {
+        let log = LogStore::open(self.store.clone(), self.options.this.id)?;
+        let durability = Arc::new(log.durability());
+        let machine = Machine::new(self.store.clone(), log.durability());
+        let network = Network {
+            peers: self.peers.clone(),
+            me: self.options.this.id,
+            set: self.set.clone(),
+            sendings: self.sendings.clone(),
+            replica: PhantomData,
+            unanswered: Arc::default(),
+        };
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            cluster_name: "leveret".to_owned(),
+            heartbeat_interval: millis(self.options.heartbeat),
+            // Raft takes the upper end as the lease of a leader, too, and lets the time of an election pass after it.
+            election_timeout_min: millis(self.options.election_timeout) * 4 / 5,
+            election_timeout_max: millis(self.options.election_timeout) * LEASE_PERCENT / 100,
+            enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false),
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            backoff: "50ms 100ms 200ms ...1s".to_owned(),
+            ..Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(raft_error)?);
+        let raft = Raft::new(self.options.this.id, config, network, log, machine).await;
+        let raft = raft.map_err(raft_error)?;
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        *self.running.lock() = Some(Running {
+            number,
+            raft,
+            durability,
+        });
+        Ok(())
+    }
+
+    fn running(&self) -> Result<Running, MemberError> {
+        let running = self.running.lock().clone();
+        running
+            .ok_or_else(|| MemberError::Raft("this node has failed, and starts again".to_owned()))
+    }
+
+    /// This node, with the id of its data directory.
+    pub fn this(&self) -> &MemberInfo {
+        &self.options.this
+    }
+
+    /// Who leads, as it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// True once the files of this node turn out to be damaged. It takes no part any more then.
+    pub fn broken(&self) -> watch::Receiver<bool> {
+        self.broken.subscribe()
+    }
+
+    /// Takes no part any more.
+    pub async fn stop(&self) {
+        self.stopped.send_replace(true);
+        self.shut_down().await;
+        self.stand(Standing::NoMajority);
+    }
+
+    async fn shut_down(&self) {
+        let running = self.running.lock().take();
+        Member::end(running).await;
+    }
+
+    /// As [`Member::shut_down`], unless another one runs already.
+    async fn shut_down_only(&self, number: u64) {
+        let running = {
+            let mut running = self.running.lock();
+            let is_same = running.as_ref().is_some_and(|it| it.number == number);
+            if is_same { running.take() } else { None }
+        };
+        Member::end(running).await;
+    }
+
+    async fn end(running: Option<Running>) {
+        let Some(running) = running else {
+            return;
+        };
+        if let Err(failure) = running.raft.shutdown().await {
+            warn!(%failure, "the member did not end as it should");
+        }
+        // What it has not written yet must not come after what the next one writes.
+        running.durability.wait_over().await;
+    }
+}
