@@ -28,6 +28,18 @@ impl Connection {
         }
     }
 
+    /// This node's mandate is over: sends what is durable, delivers nothing more, and closes when the broker says so.
+    pub(super) fn take_end(&mut self) {
+        if !self.state.shared.outbox.is_signalled() {
+            return;
+        }
+        let mut undelivered = Vec::new();
+        let mut events = self.state.shared.outbox.take(&mut undelivered);
+        events.retain(|event| matches!(event, Event::Close(_)));
+        self.send_confirms();
+        self.take_events(events);
+    }
+
     fn take_events(&mut self, events: Vec<Event>) {
         for event in events {
             match event {

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::Interest;
@@ -22,6 +23,7 @@ use super::limits::{
     STATUS_EVERY, TICK_WITHOUT_HEARTBEAT,
 };
 use crate::broker::connections::Registration;
+use crate::clock::{Holds, Mandate, Until};
 use crate::net::Transport;
 use crate::wire::{Frames, HEARTBEAT};
 
@@ -29,6 +31,11 @@ use crate::wire::{Frames, HEARTBEAT};
 pub(super) struct Task {
     stream: Transport,
     connection: Connection,
+    mandate: Arc<Mandate>,
+    /// Whether the mandate held when the round began. While that is unclear the connection stands still.
+    holds: Holds,
+    /// There is output from a round in which the mandate has passed.
+    has_unsure_output: bool,
     input: BytesMut,
     /// Bytes read in the connection's life.
     bytes_read: usize,
@@ -67,6 +74,9 @@ impl Task {
         let next_tick = Instant::now() + heart.tick_every().unwrap_or(TICK_WITHOUT_HEARTBEAT);
         let mut task = Task {
             stream,
+            mandate: Arc::clone(connection.state.shared.front.broker.mandate()),
+            holds: Holds::Yes(Until::NEVER),
+            has_unsure_output: false,
             connection,
             input,
             bytes_read: 0,
@@ -115,15 +125,46 @@ impl Task {
 
     /// One round. True if there is more to do now.
     fn round(&mut self) -> io::Result<bool> {
+        let Some(until) = self.may_serve() else {
+            return Ok(false);
+        };
         self.connection.work();
         let mut more = false;
         if self.connection.frames.is_none() && self.connection.wants_to_read() {
             more = self.read()?;
         }
+        if self.mandate.has_passed(until) && self.connection.phase == Phase::Running {
+            self.has_unsure_output = true;
+            return Ok(true);
+        }
         self.write()?;
         let connection = &self.connection;
         let is_signalled = connection.state.shared.outbox.is_signalled();
         Ok(more || (connection.phase == Phase::Running && is_signalled))
+    }
+
+    /// Until when the connection may do its work. `None` if it must stand still, since another node may lead. Once
+    /// another one does, it only hears how it ends.
+    fn may_serve(&mut self) -> Option<Until> {
+        if self.connection.phase != Phase::Running {
+            return Some(Until::NEVER);
+        }
+        self.holds = self.mandate.holds();
+        match self.holds {
+            Holds::Yes(until) => {
+                self.has_unsure_output = false;
+                Some(until)
+            }
+            Holds::Unclear => None,
+            Holds::No if self.has_unsure_output => {
+                self.connection.phase = Phase::Over;
+                None
+            }
+            Holds::No => {
+                self.connection.take_end();
+                (self.connection.phase != Phase::Running).then_some(Until::NEVER)
+            }
+        }
     }
 
     /// Reads up to the size of the buffer. True if there may be more.
@@ -236,8 +277,12 @@ impl Task {
     }
 
     async fn woken(&mut self) -> Woken {
-        let wants_to_write = !self.connection.state.out.is_empty();
-        let interest = match (self.connection.wants_to_read(), wants_to_write) {
+        let is_running = self.connection.phase == Phase::Running;
+        let stands_still = is_running && !matches!(self.holds, Holds::Yes(_));
+        let is_unclear = is_running && self.holds == Holds::Unclear;
+        let wants_to_write = !self.connection.state.out.is_empty() && !stands_still;
+        let wants_to_read = self.connection.wants_to_read() && !stands_still;
+        let interest = match (wants_to_read, wants_to_write) {
             (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Some(Interest::READABLE),
             (false, true) => Some(Interest::WRITABLE),
@@ -261,6 +306,7 @@ impl Task {
                 None => Woken::Reset,
             },
             () = shared.outbox.ready() => Woken::Ready,
+            _ = self.mandate.decided(), if is_unclear => Woken::Ready,
             rest = async { pending.as_mut().map(|pending| pending.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if pending.is_some() => Woken::Resumed(rest),
             () = shared.committer.room(), if waits_for_committer => Woken::Ready,
             () = async { full_queue.as_ref().unwrap_or_else(|| unreachable!("guarded")).room().await }, if full_queue.is_some() => Woken::Ready,

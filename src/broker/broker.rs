@@ -27,7 +27,7 @@ use super::users::{TAG_ADMINISTRATOR, UserError, Users};
 use super::vhost::{Shared, Vhost, VhostMetadata};
 use super::vhosts::{VhostError, Vhosts};
 use crate::auth::{self, Backends};
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Mandate};
 use crate::model::arguments::QueueKind;
 use crate::model::policy::PolicyKind;
 use crate::model::vhost_defaults::{DefaultLimits, DefaultUsers};
@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     /// The type of queues in virtual hosts that name none; `None` is classic.
     pub default_queue_kind: Option<QueueKind>,
     pub clocks: Arc<dyn clock::Source>,
+    /// Until when clients are answered from memory.
+    pub mandate: Arc<Mandate>,
 }
 
 /// The definitions of a fresh broker.
@@ -95,6 +97,7 @@ impl Default for BrokerConfig {
             cluster_name: "leveret".to_owned(),
             default_queue_kind: None,
             clocks: Arc::new(clock::System),
+            mandate: Arc::new(Mandate::without_end()),
         }
     }
 }
@@ -121,6 +124,7 @@ pub struct Broker {
     vhosts: Serialised<Vhosts>,
     shared: Arc<Shared>,
     timekeeper: Arc<Timekeeper>,
+    mandate: Arc<Mandate>,
     new_vhosts: NewVhosts,
     last_connection: AtomicU64,
     last_consumer: AtomicU64,
@@ -180,6 +184,7 @@ impl Broker {
             vhosts: Serialised::new(vhosts, committer),
             shared,
             timekeeper,
+            mandate: config.mandate,
             new_vhosts,
             last_connection: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
@@ -244,6 +249,11 @@ impl Broker {
 
     pub fn clock(&self) -> &Arc<Clock> {
         self.timekeeper.clock()
+    }
+
+    /// Until when clients are answered from memory. A front door does not answer after that.
+    pub fn mandate(&self) -> &Arc<Mandate> {
+        &self.mandate
     }
 
     /// Writes how far the broker's time has come. For an orderly shutdown.

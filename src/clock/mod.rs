@@ -10,6 +10,7 @@
 //! whatever the wall clock did meanwhile. After a reboot only the wall clock tells how long the broker was
 //! down; the line follows it, but never goes back.
 
+mod mandate; // until when a leader may answer
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub use mandate::{Holds, Mandate, Until};
 pub use source::{Settable, Source, System};
 
 const NS_PER_MS: u64 = 1_000_000;

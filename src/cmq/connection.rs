@@ -118,7 +118,11 @@ impl Connection {
             is_last: false,
             action: None,
         };
-        let outcome = self.carry_out(api, request, &mut progress).await;
+        let mut outcome = self.carry_out(api, request, &mut progress).await;
+        // Another node may lead, and know better.
+        if !api.broker.mandate().decided().await {
+            outcome = Err(CmqError::Internal);
+        }
         if let Some(action) = progress.action {
             let code = outcome.as_ref().err().map_or(0, CmqError::code);
             let counts = &api.broker.stats().cmq_requests;

@@ -1,12 +1,12 @@
 //! All paths, and what holds for every response.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
@@ -31,6 +31,7 @@ const ANY_ORIGIN: &str = "*";
 pub(super) fn router(api: Shared) -> Router {
     let (subjects, document) = subjects().split_for_parts();
     let cors = cors(&api.config);
+    let leads = from_fn_with_state(api.clone(), while_it_leads);
     let paths = subjects
         .merge(openapi::route(&document))
         .fallback(fallback)
@@ -38,6 +39,7 @@ pub(super) fn router(api: Shared) -> Router {
     // Around the whole router: it adds the methods that a path has to its answer only at the end.
     let paths = Router::new()
         .fallback_service(paths)
+        .layer(leads)
         .layer(from_fn(complete));
     match cors {
         Some(cors) => paths.layer(cors),
@@ -73,6 +75,16 @@ fn subjects() -> OpenApiRouter<Shared> {
         .merge(users::routes())
         .merge(vhost_limits::routes())
         .merge(vhosts::routes())
+}
+
+/// Answers from this node's memory only while no other node can lead.
+async fn while_it_leads(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    match api.broker.mandate().decided().await {
+        true => response,
+        false => ApiError::Unavailable("this node does not lead its set any more".to_owned())
+            .into_response(),
+    }
 }
 
 /// Paths that no handler has: files of the page, or nothing.

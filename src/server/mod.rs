@@ -48,6 +48,7 @@ use self::supervisor::{Role, Supervisor};
 use self::tenure::Tenure;
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
+use crate::clock::Mandate;
 use crate::cluster::node::Beginning;
 use crate::config::Config;
 use crate::ctl::context::NodeCommand;
@@ -133,7 +134,8 @@ impl Begun {
         let dir = config.data_dir.clone();
         let store = blocking(move || FjallStore::open(&dir, options)).await?;
         let committer = Committer::start(Arc::new(store), settings::commit_limits(&config))?;
-        match Tenure::begin(process, Arc::clone(&committer)).await {
+        let mandate = Arc::new(Mandate::without_end());
+        match Tenure::begin(process, Arc::clone(&committer), mandate).await {
             Ok(tenure) => Ok(Begun::Alone(tenure)),
             Err(error) => {
                 tenure::shut_down(committer).await;

@@ -9,6 +9,7 @@ use super::error::StartError;
 use super::process::Process;
 use super::set_options::SetSettings;
 use super::{blocking, repair, settings};
+use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetOptions};
 use crate::cluster::pass::PASSED_CLIENT;
@@ -61,6 +62,7 @@ pub(super) async fn start(
     let join = |this, peers| async move {
         let options = MemberOptions {
             keep_log_bytes: None,
+            clocks: Arc::new(clock::System),
             heartbeat: config.cluster_heartbeat,
             election_timeout: config.cluster_election_timeout,
             this,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
@@ -10,6 +11,7 @@ use super::logins;
 use crate::auth::{Chain, HttpSettings};
 use crate::broker::broker::{BrokerConfig, Defaults};
 use crate::broker::password::NewPasswords;
+use crate::clock::Mandate;
 use crate::config::{self, Config, Durability, PasswordHashing, RawConfig};
 use crate::files::{self, Shares};
 use crate::model::arguments::QueueKind;
@@ -44,8 +46,9 @@ pub fn auth_config(config: &Config) -> Result<auth::Settings, StartError> {
     })
 }
 
-pub(super) fn broker(config: &Config, auth: auth::Settings) -> BrokerConfig {
+pub(super) fn broker(config: &Config, auth: auth::Settings, mandate: Arc<Mandate>) -> BrokerConfig {
     BrokerConfig {
+        mandate,
         loopback_users: config.loopback_users.clone(),
         memory_bytes: config.memory_budget,
         defaults: config.load_definitions.is_none().then(|| Defaults {

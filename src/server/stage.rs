@@ -14,7 +14,8 @@ use super::settings;
 use super::standby::Standby;
 use super::tenure::{Tenure, shut_down};
 use crate::broker::vhost::Vhost;
-use crate::store::{Committer, Store};
+use crate::cluster::raft::Led;
+use crate::store::Committer;
 
 /// The reason that clients see when the broker stops, in RabbitMQ's words.
 const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
@@ -97,16 +98,16 @@ impl Stage {
         Some(vhosts.len() > 1 || vhosts.iter().any(has_queues))
     }
 
-    /// Starts the broker on a store, unless `over` comes first. False if it came.
+    /// Starts the broker of a leadership, unless `over` comes first. False if it came.
     pub(super) async fn begin(
         &mut self,
-        store: Arc<dyn Store>,
+        led: Led,
         over: impl Future<Output = ()>,
     ) -> Result<bool, StartError> {
         let limits = settings::commit_limits(&self.process.config());
-        let committer = Committer::start(store, limits)?;
+        let committer = Committer::start(led.store, limits)?;
         let begun = tokio::select! {
-            begun = Tenure::begin(&self.process, Arc::clone(&committer)) => begun.map(Some),
+            begun = Tenure::begin(&self.process, Arc::clone(&committer), led.mandate) => begun.map(Some),
             () = over => Ok(None),
         };
         match begun {

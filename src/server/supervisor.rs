@@ -344,8 +344,8 @@ async fn begin(stage: &mut Stage, role: &mut Role, leadership: Leadership) -> bo
         () = &mut over => return true,
     };
     let begun = match led {
-        Ok(store) => stage
-            .begin(store, over)
+        Ok(led) => stage
+            .begin(led, over)
             .await
             .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

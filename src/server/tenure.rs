@@ -15,6 +15,7 @@ use super::{definitions, settings};
 use crate::broker::alarms::Alarms;
 use crate::broker::broker::Broker;
 use crate::broker::parameters::CLUSTER_NAME;
+use crate::clock::Mandate;
 use crate::config::Config;
 use crate::ctl::context::Context;
 use crate::model::Name;
@@ -69,10 +70,11 @@ impl Tenure {
     pub(super) async fn begin(
         process: &Process,
         committer: Arc<Committer>,
+        mandate: Arc<Mandate>,
     ) -> Result<Tenure, StartError> {
         let config = &*process.config();
         let auth = settings::auth_config(config)?;
-        let broker = Broker::open(committer, settings::broker(config, auth)).await?;
+        let broker = Broker::open(committer, settings::broker(config, auth, mandate)).await?;
         match config.cluster_listen {
             None => definitions::load(config, &broker).await?,
             Some(_) => definitions::load_for_set(process, &broker).await,

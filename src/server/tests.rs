@@ -13,6 +13,7 @@ use super::listeners::Addresses;
 use super::process::Process;
 use super::tenure::Tenure;
 use crate::broker::vhost::VhostMetadata;
+use crate::clock::Mandate;
 use crate::config::{Config, RawConfig};
 use crate::store::{Committer, Limits, MemoryStore, Store};
 use crate::views::{Protocol, Security};
@@ -43,7 +44,9 @@ async fn a_node_begins_and_ends_to_serve_many_times_and_leaves_nothing_behind() 
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"AMQP\x00\x00\x09\x01").await.unwrap();
         let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
-        let tenure = Tenure::begin(&process, committer).await.unwrap();
+        let tenure = Tenure::begin(&process, committer, Arc::new(Mandate::without_end()))
+            .await
+            .unwrap();
         let mut doors = Doors::to_broker(sockets, &tenure.fronts, None);
         let mut start = [0; 7];
         let answered = timeout(PATIENCE, client.read_exact(&mut start)).await;

@@ -1,13 +1,10 @@
 //! What a node needs of its member of the Raft group. Tests bring a group without Raft.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use tokio::sync::watch;
 
-use crate::cluster::raft::{ClusterStatus, Member, MemberInfo, PeerStream, Standing};
-use crate::store::Store;
+use crate::cluster::raft::{ClusterStatus, Led, Member, MemberInfo, PeerStream, Standing};
 
 /// Why the group does not do what it is asked: a text for operators.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +21,8 @@ pub trait Group: Send + Sync + 'static {
     /// Begins a set with these members, this node among them.
     fn form(&self, members: Vec<MemberInfo>) -> BoxFuture<'_, Result<(), GroupError>>;
 
-    /// The store on which the leader runs the broker, when all that was committed before is applied to it. It takes
-    /// nothing any more once the leadership is lost.
-    fn lead(&self) -> BoxFuture<'_, Result<Arc<dyn Store>, GroupError>>;
+    /// What the leader runs the broker with, when all that was committed before is applied to its store.
+    fn lead(&self) -> BoxFuture<'_, Result<Led, GroupError>>;
 
     /// As the leader: adds a node. It has what the set has, and votes, when this returns.
     fn add(&self, new: MemberInfo) -> BoxFuture<'_, Result<(), GroupError>>;
@@ -72,7 +68,7 @@ impl Group for Member {
         Member::form(self, members).map_err(group_error).boxed()
     }
 
-    fn lead(&self) -> BoxFuture<'_, Result<Arc<dyn Store>, GroupError>> {
+    fn lead(&self) -> BoxFuture<'_, Result<Led, GroupError>> {
         Member::lead(self).map_err(group_error).boxed()
     }
 

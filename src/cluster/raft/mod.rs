@@ -1,6 +1,7 @@
 //! This node's part in the Raft group of its set, over the log of the store.
 
 mod appends; // appends to one member, several under way together
+mod awake; // whether the machine was asleep
 mod log; // the log of the store as Raft's, with its thread
 mod machine; // the database as Raft's state machine
 mod member; // this node's part, as the node uses it
@@ -19,7 +20,7 @@ mod transfer; // a snapshot on its way to another member
 mod types; // Raft's types and the store's
 mod unanswered; // tells that a member cannot be called
 
-pub use member::{Member, MemberError, MemberOptions, NotLeading};
+pub use member::{Led, Member, MemberError, MemberOptions, NotLeading};
 pub use peers::{Lane, PeerError, PeerStream, Peers};
 pub use standing::{ClusterStatus, Leadership, MemberInfo, MemberRole, MemberStatus, Standing};
 

@@ -47,6 +47,8 @@ pub(super) enum Failure {
     Http(#[from] hyper::Error),
     #[error("the answer is {0}")]
     Status(StatusCode),
+    #[error("this node does not lead its set any more")]
+    NotLeading,
     #[error("the queue is full, or gone")]
     Refused,
 }

@@ -171,6 +171,9 @@ async fn push(
         acquire(shared, &host.push_permits, &work.queue, received).await,
         acquire(shared, &shared.push_permits, &work.queue, received).await,
     );
+    if !shared.api.broker.mandate().decided().await {
+        return Err(Failure::NotLeading);
+    }
     let config = &shared.api.config.push;
     let clock = shared.api.broker.clock();
     let left_ms = received.visible.ms().saturating_sub(clock.now_ms());

@@ -1,5 +1,6 @@
 //! Sets of nodes, each a process of its own.
 
 mod members; // how a set is formed and changed
-mod nodes;
-mod passing; // processes
+mod nodes; // processes
+mod passing; // clients of followers
+mod paused; // a leader that stands still for a while

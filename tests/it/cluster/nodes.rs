@@ -177,6 +177,21 @@ impl Node {
         tasks.count()
     }
 
+    /// Stops the process where it is.
+    pub(super) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().unwrap();
+        kill_process(Pid::from_child(process), signal).unwrap();
+    }
+
     /// Asks the process to end, and waits for that.
     pub(super) fn stop(&mut self) {
         let mut process = self.process.take().unwrap();

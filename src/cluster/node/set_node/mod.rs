@@ -22,8 +22,7 @@ use super::group::Group;
 use super::overview::Overview;
 use crate::clock::monotonic;
 use crate::cluster::link::{Caller, Lane, LinkStream, Links};
-use crate::cluster::raft::{ClusterStatus, MemberInfo, Standing};
-use crate::store::Store;
+use crate::cluster::raft::{ClusterStatus, Led, MemberInfo, Standing};
 
 /// How long a change of members may take: a new one first gets what the set has.
 const CHANGE_WITHIN: Duration = Duration::from_secs(3600);
@@ -111,8 +110,8 @@ impl SetNode {
         self.group.broken()
     }
 
-    /// The store on which this node runs the broker; waits until all that was committed before is applied.
-    pub async fn lead(&self) -> Result<Arc<dyn Store>, SetError> {
+    /// What this node runs the broker with; waits until all that was committed before is applied.
+    pub async fn lead(&self) -> Result<Led, SetError> {
         Ok(self.group.lead().await?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -12,16 +13,24 @@ use super::super::replicated::Replicated;
 use super::super::standing::Standing;
 use super::super::tracker::Proposals;
 use super::super::types::{Changes, Group, LogId};
-use super::{Core, Member, MemberError, NotLeading, raft_error};
+use super::{Core, Member, MemberError, NotLeading, Used, raft_error};
+use crate::clock::Mandate;
 use crate::store::{Proposal, Store};
 
 /// How long a handover may take.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
 
+/// What the leader runs the broker with.
+pub struct Led {
+    /// It takes nothing any more once the leadership is lost.
+    pub store: Arc<dyn Store>,
+    /// Until when the broker may answer clients from memory.
+    pub mandate: Arc<Mandate>,
+}
+
 impl Member {
-    /// The store on which the leader runs the broker, when everything that was proposed before is applied to it. It
-    /// takes nothing any more once the leadership is lost.
-    pub async fn lead(&self) -> Result<Arc<dyn Store>, NotLeading> {
+    /// What the leader runs the broker with, when everything that was proposed before is applied to its store.
+    pub async fn lead(&self) -> Result<Led, NotLeading> {
         let raft = self.running().map_err(|_| NotLeading)?.raft;
         let mut standing = self.standing();
         let Standing::Leads(leadership) = *standing.borrow_and_update() else {
@@ -45,18 +54,22 @@ impl Member {
             return Err(NotLeading);
         }
         let proposals = Arc::new(Proposals::default());
-        let before = self.used.lock().replace((leadership, proposals.clone()));
-        if let Some((_, before)) = before {
-            before.lose();
+        let until_ns = self.serves_until_ns.load(Ordering::Acquire);
+        let mandate = Arc::new(Mandate::new(self.options.clocks.clone(), until_ns));
+        let before = self.used.lock().replace(Used {
+            leadership,
+            proposals: proposals.clone(),
+            mandate: mandate.clone(),
+        });
+        if let Some(before) = before {
+            before.end();
         }
         self.end_others(&self.standing.borrow());
-        Ok(Arc::new(Replicated::new(
-            self.store.clone(),
-            raft,
-            own,
-            proposals,
-            Handle::current(),
-        )))
+        let store = Replicated::new(self.store.clone(), raft, own, proposals, Handle::current());
+        Ok(Led {
+            store: Arc::new(store),
+            mandate,
+        })
     }
 
     /// Hands the leadership over: to this member, or to the one that has most. Returns when another one leads. This node

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::awake::Awake;
 use super::log::{Durability, LogStore};
 use super::machine::Machine;
 use super::network::Network;
@@ -29,7 +30,10 @@ use super::set_id::SetId;
 use super::standing::{Leadership, Leaderships, MemberInfo, Standing};
 use super::tracker::Proposals;
 use super::types::{Group, members_of};
+use crate::clock::{self, Mandate};
 use crate::store::{FjallStore, Replica, StoreError};
+
+pub use leadership::Led;
 
 /// How long members elect no other leader after they have heard theirs: longer than the election timeout, in which the
 /// leader serves without an answer, by more than it takes to notice.
@@ -48,6 +52,7 @@ pub struct MemberOptions {
     pub election_timeout: Duration,
     /// Bytes of the log that are kept for others; `None` for what suits the disk.
     pub keep_log_bytes: Option<u64>,
+    pub clocks: Arc<dyn clock::Source>,
 }
 
 /// Why a member does not do what it is asked.
@@ -108,8 +113,11 @@ pub struct Member {
     alone: Mutex<Option<(u64, Moment)>>,
     /// The leaderships of this node.
     leaderships: Mutex<Leaderships>,
-    /// The leadership that a broker uses, and what was proposed in it.
-    used: Mutex<Option<(Leadership, Arc<Proposals>)>>,
+    /// The leadership that a broker uses.
+    used: Mutex<Option<Used>>,
+    /// Up to when this node may serve if it leads, in nanoseconds since the machine booted.
+    serves_until_ns: AtomicU64,
+    awake: Mutex<Awake>,
     elections: AtomicU64,
     /// How often Raft was started.
     starts: AtomicU64,
@@ -123,6 +131,13 @@ pub struct Member {
     sendings: Arc<Sendings>,
     /// One snapshot is received at a time.
     receiving: tokio::sync::Mutex<()>,
+}
+
+/// What a broker has of its leadership.
+struct Used {
+    leadership: Leadership,
+    proposals: Arc<Proposals>,
+    mandate: Arc<Mandate>,
 }
 
 #[derive(Clone)]
@@ -180,6 +195,8 @@ impl Member {
             alone: Mutex::default(),
             leaderships: Mutex::default(),
             used: Mutex::default(),
+            serves_until_ns: AtomicU64::new(0),
+            awake: Mutex::default(),
             elections: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),

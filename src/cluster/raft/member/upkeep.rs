@@ -60,7 +60,9 @@ impl Member {
             let others = metrics.membership_config.voter_ids();
             let others = others.filter(|id| *id != self.options.this.id).count();
             self.has_others.store(others > 0, Ordering::Relaxed);
-            self.stand(self.judge(&metrics));
+            let judged = self.judge(&metrics);
+            self.stand(judged.standing);
+            self.serve_until(judged.until_ns);
             self.look_at_disk(&mut stall, running).await;
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();

@@ -35,14 +35,14 @@ async fn three_members_agree_elect_and_catch_up() {
     nodes[0].member().form(infos(&nodes)).await.unwrap();
     assert!(nodes[0].member().form(infos(&nodes)).await.is_err());
     let first = leader(&nodes).await;
-    let store = nodes[first].member().lead().await.unwrap();
+    let store = nodes[first].member().lead().await.unwrap().store;
     assert!(write(store, 1..20).await);
     agree(&nodes, 19).await;
     // The leader ends. What it confirmed is there, and another one leads.
     nodes[first].stop().await;
     let second = leader(&nodes).await;
     assert_ne!(first, second);
-    let store = nodes[second].member().lead().await.unwrap();
+    let store = nodes[second].member().lead().await.unwrap().store;
     assert!(write(store.clone(), 20..30).await);
     agree(&nodes, 29).await;
     nodes[first].restart().await;
@@ -68,7 +68,7 @@ async fn a_leader_that_is_cut_off_confirms_nothing_and_another_leads() {
     let mut nodes = three(dir.path(), &network).await;
     nodes[0].member().form(infos(&nodes)).await.unwrap();
     let first = leader(&nodes).await;
-    let store = nodes[first].member().lead().await.unwrap();
+    let store = nodes[first].member().lead().await.unwrap().store;
     assert!(write(store.clone(), 1..5).await);
     network.cut.lock().insert(nodes[first].info().id);
     assert!(!write(store, 90..95).await);
@@ -76,7 +76,7 @@ async fn a_leader_that_is_cut_off_confirms_nothing_and_another_leads() {
     eventually("it knows that it has no majority", lost).await;
     let second = leader(&nodes).await;
     assert_ne!(first, second);
-    let store = nodes[second].member().lead().await.unwrap();
+    let store = nodes[second].member().lead().await.unwrap().store;
     assert!(write(store, 5..10).await);
     network.cut.lock().clear();
     agree(&nodes, 9).await;
@@ -100,7 +100,7 @@ async fn a_broker_that_begins_again_in_a_term_sees_what_the_one_before_has_propo
         let Standing::Leads(before) = nodes[first].standing() else {
             continue;
         };
-        let Ok(store) = member.lead().await else {
+        let Ok(Led { store, .. }) = member.lead().await else {
             continue;
         };
         network.cut.lock().insert(nodes[first].info().id);
@@ -175,7 +175,7 @@ async fn a_broker_that_ran_alone_grows_to_three_and_a_member_leaves() {
     let mut nodes = vec![node];
     nodes[0].member().form(infos(&nodes)).await.unwrap();
     assert_eq!(leader(&nodes).await, 0);
-    let store = nodes[0].member().lead().await.unwrap();
+    let store = nodes[0].member().lead().await.unwrap().store;
     assert!(write(store.clone(), 4..8).await);
     for name in ["b", "c"] {
         let node = Node::start(dir.path(), name, &network).await;

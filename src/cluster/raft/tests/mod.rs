@@ -146,6 +146,7 @@ impl Node {
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(300),
             keep_log_bytes: self.keep_log_bytes,
+            clocks: Arc::new(crate::clock::System),
         };
         let member = Member::start(options, store.clone(), peers).await.unwrap();
         self.network.members.lock().insert(id, member.clone());

@@ -97,7 +97,7 @@ async fn a_member_that_was_away_for_long_comes_back_by_a_snapshot() {
     let members = nodes.iter().map(Node::info).collect();
     nodes[0].member().form(members).await.unwrap();
     let first = leader(&nodes).await;
-    let store = nodes[first].member().lead().await.unwrap();
+    let store = nodes[first].member().lead().await.unwrap().store;
     append_all(store.clone(), 0..10).await;
     all_have(&nodes, 10).await;
     let away = (first + 1) % 3;
@@ -117,7 +117,7 @@ async fn a_member_that_was_away_for_long_comes_back_by_a_snapshot() {
     let id = nodes[away].info().id;
     nodes[first].member().transfer(Some(id)).await.unwrap();
     eventually("it leads", || nodes[away].leads()).await;
-    let store = nodes[away].member().lead().await.unwrap();
+    let store = nodes[away].member().lead().await.unwrap().store;
     append_all(store, 90..100).await;
     all_have(&nodes, 100).await;
     nodes[away].stop().await;
@@ -162,7 +162,7 @@ async fn a_broker_whose_log_begins_late_takes_in_two_others() {
     assert!(purged(&nodes[0]) > 0, "its log begins late");
     nodes[0].member().form(vec![nodes[0].info()]).await.unwrap();
     assert_eq!(leader(&nodes).await, 0);
-    let store = nodes[0].member().lead().await.unwrap();
+    let store = nodes[0].member().lead().await.unwrap().store;
     append_all(store.clone(), 20..30).await;
     for name in ["b", "c"] {
         let node = start(dir.path(), name, &network).await;
