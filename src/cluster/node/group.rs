@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use tokio::sync::watch;
 
-use crate::cluster::raft::{ClusterStatus, Led, Member, MemberInfo, PeerStream, Standing};
+use crate::cluster::raft::{ClusterStatus, Led, Member, MemberInfo, Origin, PeerStream, Standing};
 
 /// Why the group does not do what it is asked: a text for operators.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,13 +40,18 @@ pub trait Group: Send + Sync + 'static {
     fn stand_alone(&self) -> BoxFuture<'_, Result<(), GroupError>>;
 
     /// Answers a call of another member.
-    fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes>;
+    fn handle(&self, from: Origin, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes>;
 
     /// The links of this node have ended: it takes over from it if it led and its process is gone.
     fn succeed(&self, node: u64) -> BoxFuture<'_, ()>;
 
     /// Takes a stream of another member.
-    fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()>;
+    fn receive(
+        &self,
+        from: Origin,
+        header: Bytes,
+        stream: Box<dyn PeerStream>,
+    ) -> BoxFuture<'_, ()>;
 
     /// True once the files of this node turn out to be damaged.
     fn broken(&self) -> watch::Receiver<bool>;
@@ -92,16 +97,21 @@ impl Group for Member {
         Member::stand_alone(self).map_err(group_error).boxed()
     }
 
-    fn handle(&self, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes> {
-        Member::handle(self, kind, request).boxed()
+    fn handle(&self, from: Origin, kind: u8, request: Bytes) -> BoxFuture<'_, Bytes> {
+        async move { Member::handle(self, &from, kind, request).await }.boxed()
     }
 
     fn succeed(&self, node: u64) -> BoxFuture<'_, ()> {
         Member::succeed(self, node).boxed()
     }
 
-    fn receive(&self, header: Bytes, stream: Box<dyn PeerStream>) -> BoxFuture<'_, ()> {
-        Member::receive(self, header, stream).boxed()
+    fn receive(
+        &self,
+        from: Origin,
+        header: Bytes,
+        stream: Box<dyn PeerStream>,
+    ) -> BoxFuture<'_, ()> {
+        async move { Member::receive(self, &from, header, stream).await }.boxed()
     }
 
     fn broken(&self) -> watch::Receiver<bool> {

@@ -23,6 +23,12 @@ pub(super) enum Addition {
 pub(super) fn may_add(status: &ClusterStatus, new: &MemberInfo) -> Result<Addition, String> {
     let members = &status.members;
     match members.iter().find(|known| known.member.id == new.id) {
+        Some(known) if known.member != *new => {
+            return Err(format!(
+                "leveret@{} has the id of the member leveret@{} at {}: each node needs a data directory of its own",
+                new.name, known.member.name, known.member.address
+            ));
+        }
         Some(known) if known.role == MemberRole::Voter => return Ok(Addition::Done),
         // Its addition was cut short, and goes on.
         Some(_) => return Ok(Addition::New),
@@ -187,6 +193,11 @@ mod tests {
             ("+++", member(9, "c"), Err("leveret@c is a member already")),
             ("+--", member(9, "c"), Err("without leveret@c")),
             ("+++++", member(9, "z"), Err("the set has 5 members")),
+            (
+                "+++",
+                member(3, "z"),
+                Err("leveret@z has the id of the member leveret@c at c:1"),
+            ),
         ] {
             match (may_add(&set(members), &new), expected) {
                 (Err(text), Err(start)) => assert!(text.starts_with(start), "{text}"),

@@ -8,7 +8,7 @@ use super::error::SetError;
 use super::kinds::{FACTS, FORGET, JOIN, RAFT_BELOW, TRANSFER};
 use super::set_node::SetNode;
 use crate::cluster::link::{Answering, Caller, LinkStream, Refusal, Service};
-use crate::cluster::raft::MemberInfo;
+use crate::cluster::raft::{MemberInfo, Origin};
 
 /// Answers other nodes as long as this one takes part in its set.
 pub(super) struct Requests(pub(super) Weak<SetNode>);
@@ -20,7 +20,9 @@ impl Service for Requests {
         Box::pin(async move {
             let set = set.ok_or_else(|| Refusal("the node stops".to_owned()))?;
             match kind {
-                raft if raft < RAFT_BELOW => Ok(set.group().handle(raft, request).await),
+                raft if raft < RAFT_BELOW => {
+                    Ok(set.group().handle(origin(&from), raft, request).await)
+                }
                 FACTS => Ok(set.facts().encode()),
                 JOIN => {
                     let new: MemberInfo = serde_json::from_slice(&request).map_err(refusal)?;
@@ -60,10 +62,18 @@ impl Service for Requests {
         };
         if kind < RAFT_BELOW {
             let group = Arc::clone(set.group());
-            tokio::spawn(async move { group.receive(header, Box::new(stream)).await });
+            let from = origin(from);
+            tokio::spawn(async move { group.receive(from, header, Box::new(stream)).await });
         } else {
             set.node().take(from, kind, header, stream);
         }
+    }
+}
+
+fn origin(from: &Caller) -> Origin {
+    Origin {
+        id: from.node,
+        name: from.name.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ mod machine; // the database as Raft's state machine
 mod member; // this node's part, as the node uses it
 mod message; // messages between members as bytes, pure
 mod network; // Raft's calls to the others
+mod origin; // who asks this node
 mod peers; // how this node calls the others
 mod purge; // up to where the log is purged, pure
 mod replicated; // the store on which the leader runs the broker
@@ -21,6 +22,7 @@ mod types; // Raft's types and the store's
 mod unanswered; // tells that a member cannot be called
 
 pub use member::{Led, Member, MemberError, MemberOptions, NotLeading};
+pub use origin::Origin;
 pub use peers::{Lane, PeerError, PeerStream, Peers};
 pub use standing::{ClusterStatus, Leadership, MemberInfo, MemberRole, MemberStatus, Standing};
 

@@ -32,8 +32,10 @@ use super::types::{Group, NodeFacts, store_index};
 use super::unanswered::Unanswered;
 use crate::store::Replica;
 
-/// How long an append may take: the follower's disk may be slow, and an entry large.
+/// How long an append may take, besides the time for its bytes: the follower's disk may be slow.
 const APPEND_WITHIN: Duration = Duration::from_secs(10);
+/// The slowest network and disk for which an entry is not given up, in bytes per second.
+const SLOWEST_BYTES: usize = 1_000_000;
 
 /// Makes the connections.
 pub(super) struct Network<R> {
@@ -87,12 +89,13 @@ impl<R: Replica> Connection<R> {
         lane: Lane,
         option: &RPCOption,
     ) -> Result<AppendEntriesResponse<Group>, RPCError<Group>> {
-        let within = match lane {
-            Lane::Control => option.hard_ttl(),
-            Lane::Raft => APPEND_WITHIN,
-        };
         let request = message::append_request(self.envelope(), &append);
         drop(append);
+        let bytes = |parts: &Vec<Bytes>| parts.iter().map(Bytes::len).sum();
+        let within = match lane {
+            Lane::Control => option.hard_ttl(),
+            Lane::Raft => append_within(request.as_ref().map_or(0, bytes)),
+        };
         self.call(lane, kind::APPEND, request, within).await
     }
 
@@ -140,6 +143,11 @@ impl<R: Replica> Connection<R> {
         info!(to, entry, "a snapshot was sent");
         Ok(answer)
     }
+}
+
+/// How long an append with these bytes may take.
+fn append_within(bytes: usize) -> Duration {
+    APPEND_WITHIN + Duration::from_millis((bytes / (SLOWEST_BYTES / 1000)) as u64)
 }
 
 /// A heartbeat does not wait behind entries.
@@ -231,5 +239,18 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         let request = message::request(self.envelope(), &transfer);
         self.call(Lane::Control, kind::TRANSFER, request, option.hard_ttl())
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_entry_has_the_time_that_a_slow_network_takes() {
+        let seconds = |bytes| append_within(bytes).as_secs();
+        assert_eq!(seconds(0), 10);
+        assert_eq!(seconds(1_000_000), 11);
+        assert_eq!(seconds(200_000_000), 210);
     }
 }

@@ -5,31 +5,51 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::alias::{SnapshotOf, VoteOf};
-use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use openraft::type_config::TypeConfigExt;
 use tracing::info;
 
 use super::super::machine::Image;
 use super::super::message::{self, Envelope, MessageError, SnapshotHead, kind};
+use super::super::origin::Origin;
 use super::super::peers::PeerStream;
 use super::super::set_id::AnotherSet;
 use super::super::succession::{Question, Succession};
 use super::super::transfer;
 use super::super::types::{Group, entry_id};
-use super::{Member, MemberError};
+use super::{Member, MemberError, Running};
 use crate::store::{FjallStore, Replica};
+
+impl Running {
+    /// What a candidate hears as long as this member rests. One that was asked to take over need not wait.
+    fn refusal_of(&self, request: &VoteRequest<Group>) -> Option<VoteResponse<Group>> {
+        let rests = self.rest.is_some_and(|rest| Group::now() < rest.votes_from);
+        if !rests || request.leadership_transfer {
+            return None;
+        }
+        let vote = self.raft.metrics().borrow_watched().vote;
+        Some(VoteResponse::new(vote, self.durability.last(), false))
+    }
+}
 
 impl Member {
     /// Answers a call of another member.
-    pub async fn handle(&self, kind: u8, request: Bytes) -> Bytes {
-        message::answer(self.try_handle(kind, request).await)
+    pub async fn handle(&self, from: &Origin, kind: u8, request: Bytes) -> Bytes {
+        message::answer(self.try_handle(from, kind, request).await)
     }
 
-    async fn try_handle(&self, kind: u8, request: Bytes) -> Result<Vec<u8>, MessageError> {
+    async fn try_handle(
+        &self,
+        from: &Origin,
+        kind: u8,
+        request: Bytes,
+    ) -> Result<Vec<u8>, MessageError> {
         let (envelope, body) = message::open(request)?;
-        self.check(envelope)?;
+        self.check(from, envelope)?;
         let refused = |error: String| MessageError::Refused(error);
-        let raft = self.running().map_err(|e| refused(e.to_string()))?.raft;
+        let running = self.running().map_err(|e| refused(e.to_string()))?;
+        let raft = &running.raft;
         let fatal = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
         Ok(match kind {
             kind::APPEND => {
@@ -41,11 +61,19 @@ impl Member {
             }
             kind::VOTE => {
                 let vote: VoteRequest<Group> = message::body(&body)?;
-                serde_json::to_vec(&raft.vote(vote).await.map_err(|e| fatal(&e))?)?
+                let answer = match running.refusal_of(&vote) {
+                    Some(refusal) => refusal,
+                    None => raft.vote(vote).await.map_err(|e| fatal(&e))?,
+                };
+                serde_json::to_vec(&answer)?
             }
             kind::PRE_VOTE => {
                 let vote: VoteRequest<Group> = message::body(&body)?;
-                serde_json::to_vec(&raft.pre_vote(vote).await.map_err(|e| fatal(&e))?)?
+                let answer = match running.refusal_of(&vote) {
+                    Some(refusal) => refusal,
+                    None => raft.pre_vote(vote).await.map_err(|e| fatal(&e))?,
+                };
+                serde_json::to_vec(&answer)?
             }
             kind::TRANSFER => {
                 let transfer: TransferLeaderRequest<Group> = message::body(&body)?;
@@ -62,8 +90,8 @@ impl Member {
     }
 
     /// Takes a stream of another member: a snapshot.
-    pub async fn receive(&self, header: Bytes, mut stream: Box<dyn PeerStream>) {
-        let outcome = self.receive_snapshot(header, &mut *stream).await;
+    pub async fn receive(&self, from: &Origin, header: Bytes, mut stream: Box<dyn PeerStream>) {
+        let outcome = self.receive_snapshot(from, header, &mut *stream).await;
         if let Err(failure) = &outcome {
             info!(%failure, "a snapshot was not received");
         }
@@ -73,12 +101,13 @@ impl Member {
 
     async fn receive_snapshot(
         &self,
+        from: &Origin,
         header: Bytes,
         stream: &mut dyn PeerStream,
     ) -> Result<Vec<u8>, MessageError> {
         let refused = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
         let (envelope, body) = message::open(header)?;
-        self.check(envelope)?;
+        self.check(from, envelope)?;
         let SnapshotHead { vote, meta } = message::body(&body)?;
         let last = meta.last_log_id.ok_or(MessageError::Malformed)?;
         let Ok(_receiving) = self.receiving.try_lock() else {
@@ -119,10 +148,16 @@ impl Member {
     }
 
     /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
-    fn check(&self, envelope: Envelope) -> Result<(), MessageError> {
+    fn check(&self, from: &Origin, envelope: Envelope) -> Result<(), MessageError> {
         let refused = |text: &str| Err(MessageError::Refused(text.to_owned()));
         if envelope.to != self.options.this.id {
             return refused("another node had this address: its data are not here");
+        }
+        if let Ok(running) = self.running() {
+            let metrics = running.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let known = metrics.membership_config.membership().get_node(&from.id);
+            self.impostors.check(from, &envelope, known)?;
         }
         match self.set.get() {
             Some(set) if set == envelope.set => Ok(()),

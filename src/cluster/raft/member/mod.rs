@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::alias::InstantOf;
+use openraft::type_config::TypeConfigExt;
 use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -24,6 +25,7 @@ use super::awake::Awake;
 use super::log::{Durability, LogStore};
 use super::machine::Machine;
 use super::network::Network;
+use super::origin::Impostors;
 use super::peers::Peers;
 use super::sending::Sendings;
 use super::set_id::SetId;
@@ -31,13 +33,13 @@ use super::standing::{Leadership, Leaderships, MemberInfo, Standing};
 use super::tracker::Proposals;
 use super::types::{Group, members_of};
 use crate::clock::{self, Mandate};
-use crate::store::{FjallStore, Replica, StoreError};
+use crate::store::{FjallStore, Replica, StoreError, Vote};
 
 pub use leadership::Led;
 
 /// How long members elect no other leader after they have heard theirs: longer than the election timeout, in which the
 /// leader serves without an answer, by more than it takes to notice.
-const LEASE_PERCENT: u64 = 130;
+const LEASE_PERCENT: u32 = 130;
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
 
@@ -129,6 +131,7 @@ pub struct Member {
     /// One change of members at a time.
     changes: tokio::sync::Mutex<()>,
     sendings: Arc<Sendings>,
+    impostors: Impostors,
     /// One snapshot is received at a time.
     receiving: tokio::sync::Mutex<()>,
 }
@@ -146,6 +149,15 @@ struct Running {
     number: u64,
     raft: Core,
     durability: Arc<Durability<FjallStore>>,
+    rest: Option<Rest>,
+}
+
+/// A member that starts again does not know when it has heard its leader last, and that may count on it still.
+#[derive(Clone, Copy)]
+struct Rest {
+    votes_from: Moment,
+    /// Differs among the members, so that they do not begin together.
+    elects_from: Moment,
 }
 
 fn raft_error(error: impl std::fmt::Display) -> MemberError {
@@ -204,6 +216,7 @@ impl Member {
             has_others: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             sendings: Arc::default(),
+            impostors: Impostors::default(),
             receiving: tokio::sync::Mutex::default(),
         });
         member.run().await?;
@@ -223,14 +236,17 @@ impl Member {
             replica: PhantomData,
             unanswered: Arc::default(),
         };
+        let rest = self.rest()?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: "leveret".to_owned(),
             heartbeat_interval: millis(self.options.heartbeat),
             // Raft takes the upper end as the lease of a leader, too, and lets the time of an election pass after it.
             election_timeout_min: millis(self.options.election_timeout) * 4 / 5,
-            election_timeout_max: millis(self.options.election_timeout) * LEASE_PERCENT / 100,
+            election_timeout_max: millis(self.options.election_timeout) * u64::from(LEASE_PERCENT)
+                / 100,
             enable_pre_vote: Some(true),
+            enable_elect: rest.is_none(),
             enable_leader_restore: Some(false),
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
@@ -245,8 +261,28 @@ impl Member {
             number,
             raft,
             durability,
+            rest,
         });
         Ok(())
+    }
+
+    /// The rest of a member that may have heard a leader in its last life.
+    fn rest(&self) -> Result<Option<Rest>, MemberError> {
+        let state = self.store.replica_state()?;
+        let members = members_of(&state).map_err(raft_error)?;
+        let me = self.options.this.id;
+        let has_others = members.voter_ids().any(|id| id != me);
+        if !has_others || state.vote == Vote::default() {
+            return Ok(None);
+        }
+        let timeout = self.options.election_timeout;
+        let lease = timeout * LEASE_PERCENT / 100;
+        let votes_from = Group::now() + lease;
+        let part = u32::try_from(me % 100).unwrap_or_default();
+        Ok(Some(Rest {
+            votes_from,
+            elects_from: votes_from + timeout * part / 200,
+        }))
     }
 
     fn running(&self) -> Result<Running, MemberError> {

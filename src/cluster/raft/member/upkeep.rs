@@ -44,6 +44,12 @@ impl Member {
         let mut stall = Stall::default();
         let mut looked = Group::now();
         loop {
+            if running
+                .rest
+                .is_some_and(|rest| Group::now() >= rest.elects_from)
+            {
+                running.raft.runtime_config().elect(true);
+            }
             let role = roles.borrow_and_update().clone();
             let metrics = changes.borrow_and_update().clone();
             if let Err(failure) = &metrics.running_state {

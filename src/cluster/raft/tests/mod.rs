@@ -1,6 +1,7 @@
 //! Tests of members in one process, over real stores and a network of calls that can be cut.
 
 mod members;
+mod rests;
 mod snapshots;
 mod storage;
 mod transfers;
@@ -47,6 +48,15 @@ struct Caller {
 }
 
 impl Network {
+    fn origin(&self, id: u64) -> Origin {
+        let members = self.members.lock();
+        let name = members.get(&id).map(|member| member.this().name.clone());
+        Origin {
+            id,
+            name: name.unwrap_or_default(),
+        }
+    }
+
     fn is_cut(&self, from: u64, to: u64) -> bool {
         let cut = self.cut.lock();
         cut.contains(&from) || cut.contains(&to)
@@ -70,7 +80,8 @@ impl Peers for Caller {
             }
             let member = network.members.lock().get(&to).cloned();
             let member = member.ok_or_else(unreachable)?;
-            let answer = member.handle(kind, request.concat().into());
+            let from = network.origin(me);
+            let answer = member.handle(&from, kind, request.concat().into());
             let answer = tokio::time::timeout(within, answer).await;
             if network.is_cut(me, to) {
                 return Err(unreachable());
@@ -87,12 +98,13 @@ impl Peers for Caller {
         header: Bytes,
     ) -> BoxFuture<'static, Result<Box<dyn PeerStream>, PeerError>> {
         let member = self.network.members.lock().get(&to.id).cloned();
+        let from = self.network.origin(self.me);
         let is_cut = self.network.is_cut(self.me, to.id);
         async move {
             let member = member.filter(|_| !is_cut);
             let member = member.ok_or_else(|| PeerError::Unreachable("cut off".to_owned()))?;
             let (near, far) = tokio::io::duplex(64 * 1024);
-            tokio::spawn(async move { member.receive(header, Box::new(far)).await });
+            tokio::spawn(async move { member.receive(&from, header, Box::new(far)).await });
             Ok(Box::new(near) as Box<dyn PeerStream>)
         }
         .boxed()
