@@ -16,7 +16,7 @@
 //! | `state`, `meta` | `!applied` | last applied entry of the log, u64 |
 //! | `meta` | `!log` | seed of the log's checksums, u64 |
 //! | `meta` | `!carry` | nothing; chunks of format 2 are left to be carried over |
-//! | `meta` | `!base` | in a set: entry before which the log holds nothing, term u64, index u64 |
+//! | `meta` | `!base` | in a set: entry up to which the log is purged, term u64, index u64 |
 //! | `meta` | `!term` | in a set: term of the last applied entry u64, first applied entry of that term u64 |
 //! | `meta` | `!members` | in a set: its members |
 //! | `meta` | `!format` | format of the data directory, u32 |
@@ -104,7 +104,7 @@ pub(super) const LOG_SEED: &[u8] = b"!log";
 /// Key in `meta` that exists while chunks of format 2 are left.
 pub(super) const CARRY: &[u8] = b"!carry";
 
-/// Key in `meta` of the entry before which a member's log holds nothing. Only members have it.
+/// Key in `meta` of the entry up to which a member's log is purged, as of a checkpoint. Only members have it.
 pub(super) const BASE: &[u8] = b"!base";
 /// Key in `meta` of the term of the last applied entry of a member.
 pub(super) const TERM: &[u8] = b"!term";

@@ -7,6 +7,7 @@
 mod batch; // changes that one commit writes
 pub mod chunk; // versioned encoding of messages, pure
 pub mod commit; // group commit: one batch and one sync for all pending changes
+mod digest; // digests of what a store holds, pure
 mod dir; // the data directory and its lock
 mod error;
 mod extents; // files of the log and of moved chunks
@@ -36,8 +37,9 @@ use crate::model::{LogId, Ticket};
 pub use batch::{Batch, DefinitionEntry, Op};
 pub use chunk::{ChunkEncoder, ChunkError, ChunkReader, StoredMessage};
 pub use commit::{Alarm, Committer, Limits, Source, StoreFailed, Waiter};
+pub use digest::{Difference, Digest, LogDifference, LogDigest, Presence, StoreDigest};
 pub use error::{Advice, OnDamage, StoreError};
-pub use fjall::{FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
+pub use fjall::{Contents, FjallOptions, FjallStore, MaintenanceOptions, StoppedStore};
 pub use identity::Identity;
 pub use log::{EntryId, Vote};
 pub use memory::MemoryStore;

@@ -7,6 +7,7 @@
 //! Little-endian. Chunks of a proposal that was received are slices of the received bytes. Keys and values are copies:
 //! they wait in tables of the database, where a slice would keep the whole message in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -32,9 +33,12 @@ pub struct Proposal(Arc<[Write]>);
 
 impl Proposal {
     /// The changes of a batch, without those of removed logs; and the logs that it removes.
-    pub(super) fn of(batch: &Batch, is_dead: impl Fn(&LogId) -> bool) -> (Proposal, Vec<LogId>) {
-        let plan = KeyWrites::new(batch, is_dead);
-        let removed = plan.removed_logs.clone();
+    pub(super) fn of(
+        batch: &Batch,
+        is_dead: impl Fn(&LogId) -> bool,
+    ) -> (Proposal, HashSet<LogId>) {
+        let mut plan = KeyWrites::new(batch, is_dead);
+        let removed = std::mem::take(&mut plan.removed_logs);
         (Proposal(plan.into_writes().into()), removed)
     }
 

@@ -1,7 +1,7 @@
 //! Turns a batch into writes of keys and values. Pure. The database gives all writes of a batch one sequence
 //! number, so only the last write of each key may remain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ pub(super) struct KeyWrites {
     writes: Vec<Option<Write>>,
     places: HashMap<(KeyspaceName, Bytes), usize, Xxh3DefaultBuilder>,
     /// Logs that the batch removes.
-    pub(super) removed_logs: Vec<LogId>,
+    pub(super) removed_logs: HashSet<LogId>,
     /// Chunks that the batch removes.
     pub(super) removed_chunks: u64,
 }
@@ -191,9 +191,7 @@ impl KeyWrites {
     }
 
     fn remove_log(&mut self, log: LogId) {
-        if !self.removed_logs.contains(&log) {
-            self.removed_logs.push(log);
-        }
+        self.removed_logs.insert(log);
         self.set(
             KeyspaceName::State,
             &keys::of_log(keys::RECORD, log),

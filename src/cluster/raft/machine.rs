@@ -134,8 +134,7 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
         };
         let members = snapshot.members().map(serde_json::from_slice::<Members>);
         let members = members.transpose()?.unwrap_or_default();
-        // A third member has what this node cannot read.
-        if members.voter_ids().count() < 3 {
+        if !has_third(&members) {
             snapshot.leave_out_damaged();
         }
         let meta = SnapshotMetaOf::<Group> {
@@ -145,6 +144,12 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
         let snapshot = Image::Outgoing(snapshot);
         Ok(Some(SnapshotOf::<Group, Image<R>> { meta, snapshot }))
     }
+}
+
+/// Whether a member besides this node and the one that lacks entries may have what this node cannot read. The one that
+/// lacks them may be a learner.
+fn has_third(members: &Members) -> bool {
+    members.voter_ids().count() >= 2 && members.nodes().count() >= 3
 }
 
 impl<R: Replica> RaftSnapshotBuilder<Group> for Machine<R> {

@@ -17,7 +17,7 @@ use crate::store::dir::{free_bytes, sync_dir};
 use crate::store::error::io_error;
 use crate::store::extents::ChunkAddress;
 use crate::store::keys::{self, ChunkKey, KeyspaceName};
-use crate::store::{EntryId, StoreError};
+use crate::store::{DefinitionEntry, EntryId, StoreError};
 
 /// Interval of the checks whether memtables have become tables.
 const FLUSH_LOOK: Duration = Duration::from_millis(1);
@@ -74,7 +74,7 @@ impl Keyspaces {
             .map(u64::from_le_bytes))
     }
 
-    /// The entry before which the log of a member holds nothing. `None` outside a set.
+    /// The entry up to which the log of a member is purged. `None` outside a set.
     pub(super) fn base(&self) -> Result<Option<EntryId>, StoreError> {
         self.two_numbers(keys::BASE)
             .map(|found| found.map(|(term, index)| EntryId { term, index }))
@@ -174,7 +174,7 @@ impl Keyspaces {
     }
 
     /// Fails if the database has failed to write. It tells so only to the next one who writes.
-    fn check_flushes(&self) -> Result<(), StoreError> {
+    pub(super) fn check_flushes(&self) -> Result<(), StoreError> {
         let Err(error) = self.db.persist(PersistMode::Buffer) else {
             return Ok(());
         };
@@ -194,6 +194,17 @@ impl Keyspaces {
     pub(super) fn is_flushing(&self) -> bool {
         let mut all = self.all().into_iter();
         all.any(|keyspace| keyspace.sealed_memtable_count() > 0)
+    }
+
+    /// The definitions whose key starts with `prefix`, in key order.
+    pub(super) fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
+        let mut found = Vec::new();
+        for entry in self.meta.prefix(keys::definition(prefix)) {
+            let (key, value) = entry.into_inner().map_err(failed("reading definitions"))?;
+            let key = key.get(1..).unwrap_or_default().to_vec();
+            found.push((key, value.to_vec()));
+        }
+        Ok(found)
     }
 
     /// The address of a chunk, and the address's generation.

@@ -77,6 +77,7 @@ impl Replica for FjallStore {
     type Received = Received;
 
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
+        self.core.wait_for_applies()?;
         let open = self.core.open()?;
         open.append_as(id, proposal.writes().to_vec())
     }
@@ -151,6 +152,7 @@ impl Replica for FjallStore {
     }
 
     fn apply_entries(&self, upto: u64) -> Result<(), StoreError> {
+        self.core.wait_for_tables()?;
         let open = self.core.open()?;
         let progress = open.apply_upto(upto)?;
         if open.applied_index() < upto {

@@ -18,6 +18,7 @@ mod member; // the store of a member of a set
 mod memtable_sealer; // the thread that seals memtables
 mod open; // the open database and its log
 mod options;
+mod pace; // when writers wait for the database
 mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
@@ -34,29 +35,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{FjallOptions, MaintenanceOptions};
-pub use verify::StoppedStore;
+pub use verify::{Contents, StoppedStore};
 
-use ::fjall::AbstractTree;
 use tracing::debug;
 
 use self::core::Core;
 use self::error::failed;
 use self::maintenance::Maintenance;
 use self::memtable_sealer::MemtableSealer;
-use self::open::SEALED_MEMTABLES_MAX;
 use super::dir::{self, DirLock};
 use super::verify::{Verified, VerifyStep};
 use super::writes::KeyWrites;
-use super::{
-    Batch, DefinitionEntry, Identity, Journal, LogState, Store, StoreError, StoredChunk, keys,
-};
+use super::{Batch, DefinitionEntry, Identity, Journal, LogState, Store, StoreError, StoredChunk};
 use crate::model::LogId;
-
-/// Appends wait when the active memtable exceeds its size by this factor because the database's worker is
-/// busy.
-const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
-/// Number of appended entries from which appends wait for the database.
-const UNAPPLIED_MAX: usize = 4096;
 
 /// The store in a data directory.
 pub struct FjallStore {
@@ -145,11 +136,11 @@ impl Drop for FjallStore {
 impl Journal for FjallStore {
     fn append(&self, batch: &Batch) -> Result<(), StoreError> {
         let open = self.core.open()?;
-        let plan = {
+        let mut plan = {
             let removed = self.core.removed.lock();
             KeyWrites::new(batch, |log| removed.dead.contains(log))
         };
-        let removed_logs = plan.removed_logs.clone();
+        let removed_logs = std::mem::take(&mut plan.removed_logs);
         let writes = plan.into_writes();
         if writes.is_empty() {
             return Ok(());
@@ -181,12 +172,7 @@ impl Journal for FjallStore {
         let Ok(open) = self.core.open() else {
             return false; // the append will report the failure
         };
-        let overgrown = self.core.options.msgs_memtable_bytes * MEMTABLE_OVERSHOOT_MAX;
-        let spaces = &open.spaces;
-        open.unapplied() >= UNAPPLIED_MAX
-            || spaces.msgs.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
-            || spaces.state.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
-            || spaces.msgs.tree.active_memtable().size() > overgrown
+        open.is_throttled(&self.core.options)
     }
 
     fn free_bytes(&self) -> Option<u64> {
@@ -241,14 +227,7 @@ impl Store for FjallStore {
     }
 
     fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
-        let open = self.core.open()?;
-        let mut found = Vec::new();
-        for entry in open.spaces.meta.prefix(keys::definition(prefix)) {
-            let (key, value) = entry.into_inner().map_err(failed("reading definitions"))?;
-            let key = key.get(1..).unwrap_or_default().to_vec();
-            found.push((key, value.to_vec()));
-        }
-        Ok(found)
+        self.core.open()?.spaces.definitions(prefix)
     }
 
     fn damage(&self) -> Vec<String> {

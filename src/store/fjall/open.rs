@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::fjall::{AbstractTree, Keyspace, Snapshot};
+use ::fjall::Snapshot;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::info;
@@ -29,9 +29,6 @@ use crate::store::log::{self, Damage, Entry, EntryId, EntryWrite, Log, LogStart,
 use crate::store::writes::Write;
 use crate::store::{StoreError, keys};
 
-/// The database itself blocks writers, in coarse steps, at four sealed memtables; the store throttles before
-/// that.
-pub(super) const SEALED_MEMTABLES_MAX: usize = 3;
 /// Directory of the log in the data directory.
 pub(super) const LOG_DIR: &str = "log";
 /// A checkpoint file follows when the log has grown by this many times the length of the last one, ...
@@ -266,9 +263,13 @@ impl OpenDatabase {
         }
     }
 
-    /// Number of entries that are appended and not applied.
-    pub(super) fn unapplied(&self) -> usize {
-        self.unapplied.lock().len()
+    /// Number of entries up to this one that are appended and not applied.
+    pub(super) fn unapplied_upto(&self, upto: u64) -> u64 {
+        let unapplied = self.unapplied.lock();
+        let bounds = unapplied.front().zip(unapplied.back());
+        bounds.map_or(0, |(first, last)| {
+            (last.index.min(upto) + 1).saturating_sub(first.index)
+        })
     }
 
     /// Takes the next durable entries, about [`APPLIED_WRITES`] together.
@@ -354,6 +355,11 @@ impl OpenDatabase {
         applied.extents = self.extents.used();
         let used = applied.extents.to_le_bytes();
         writes.insert(&self.spaces.meta, keys::EXTENTS, used);
+        if let Some((purged, _)) = self.log.bounds() {
+            // The extents of purged entries are used again after the checkpoint.
+            let purged = two_numbers(purged.term, purged.index);
+            writes.insert(&self.spaces.meta, keys::BASE, purged);
+        }
         for space in KeyspaceName::ALL {
             self.spaces.note_applied(&mut writes, space, applied.index);
         }
@@ -376,18 +382,6 @@ impl OpenDatabase {
             term: applied.term.unwrap_or(0),
             index: applied.index,
         }
-    }
-
-    /// The keyspaces whose active memtable exceeds its maximum and can be sealed.
-    pub(super) fn overgrown(&self, options: &FjallOptions) -> impl Iterator<Item = &Keyspace> {
-        let limits = options.memtable_limits().into_iter();
-        let limits = limits.map(|(space, max)| (self.spaces.of(space), max));
-        limits
-            .filter(|(keyspace, max)| {
-                keyspace.tree.active_memtable().size() > *max
-                    && keyspace.sealed_memtable_count() < SEALED_MEMTABLES_MAX
-            })
-            .map(|(keyspace, _)| keyspace)
     }
 }
 

@@ -2,6 +2,7 @@
 //! which make room; publishers stay blocked until the reserve is there again.
 
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -14,6 +15,8 @@ use crate::store::dir::free_bytes;
 const NAME: &str = "reserve";
 /// Length of the file.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of a block as the file system counts them.
+const BLOCK: u64 = 512;
 /// The file is made only while this many times its length is free.
 const ROOMY: u64 = 4;
 
@@ -35,7 +38,8 @@ enum State {
 impl Reserve {
     pub(super) fn new(dir: &Path) -> Reserve {
         // A file that could not be allocated frees nothing.
-        let held = std::fs::metadata(dir.join(NAME)).is_ok_and(|file| file.len() >= RESERVE_BYTES);
+        let held = std::fs::metadata(dir.join(NAME))
+            .is_ok_and(|file| file.blocks() * BLOCK >= RESERVE_BYTES);
         let reserve = Reserve {
             dir: dir.to_owned(),
             state: Mutex::new(if held { State::Held } else { State::Absent }),
@@ -83,6 +87,7 @@ impl Reserve {
             Err(error) => {
                 // Not every file system can allocate space. Then there is no reserve.
                 debug!(%error, "cannot allocate the reserve");
+                self.remove_rest();
                 State::Absent
             }
         };
@@ -96,6 +101,13 @@ impl Reserve {
             .open(self.path())?;
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
         Ok(())
+    }
+
+    /// Removes what a failed allocation has left, whose space belongs to the log.
+    fn remove_rest(&self) {
+        if let Err(error) = std::fs::remove_file(self.path()) {
+            debug!(%error, "cannot remove what there is of the reserve");
+        }
     }
 
     fn path(&self) -> PathBuf {

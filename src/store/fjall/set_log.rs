@@ -8,7 +8,8 @@ use crate::store::log::{Damage, Entry, EntryId, EntryWrite, Known, LogStart};
 /// What the database tells of the log, to a start that needs the entries after `from`.
 pub(super) fn known(spaces: &Keyspaces, base: EntryId, from: u64) -> Result<Known, StoreError> {
     let mut entries = vec![base];
-    entries.retain(|base| base.index > 0);
+    // Other keyspaces than that of the base may still need what is before it.
+    entries.retain(|base| (1..=from).contains(&base.index));
     if let Some((term, first)) = spaces.term()?
         && first <= from
     {
@@ -16,6 +17,7 @@ pub(super) fn known(spaces: &Keyspaces, base: EntryId, from: u64) -> Result<Know
     }
     Ok(Known {
         applied: from,
+        purged: base.index,
         entries,
     })
 }

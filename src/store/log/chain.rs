@@ -22,6 +22,8 @@ use crate::store::extents::{Extents, PAGE, SPARE_MARK};
 pub(in crate::store) struct Known {
     /// All keyspaces hold everything up to here, so entries up to here are only for others.
     pub(in crate::store) applied: u64,
+    /// No other member gets entries up to here: their extents may have been used again since, in part.
+    pub(in crate::store) purged: u64,
     /// Entries whose terms are known. The log may begin behind one of them.
     pub(in crate::store) entries: Vec<EntryId>,
 }

@@ -1,8 +1,8 @@
 //! Entries that were on disk and cannot be read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -60,37 +60,113 @@ pub(in crate::store) fn keep_aside(damages: &[Damage], dir: &Path) -> Result<(),
     for damage in damages {
         if let Some((path, bytes)) = &damage.place {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let target = dir.join(format!("{name}-{}", bytes.start));
-            keep_bytes(path, bytes, &target)?;
+            keep_bytes(path, bytes, dir, &format!("{name}-{}", bytes.start))?;
         }
     }
     Ok(())
 }
 
-/// Copies bytes of a file. What the disk does not return is zeros in the copy.
+/// Copies bytes of a file to `dir`, and returns the copy. What the disk does not return is zeros in it. If other bytes
+/// have this name there, a number is added: a place in the log can be damaged more than once. If the same bytes are
+/// there, they are not copied again.
 pub(in crate::store) fn keep_bytes(
     path: &Path,
     bytes: &Range<u64>,
-    target: &Path,
-) -> Result<(), StoreError> {
-    let copy = || -> io::Result<()> {
-        if let Some(dir) = target.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
+    dir: &Path,
+    name: &str,
+) -> Result<PathBuf, StoreError> {
+    let copy = || -> io::Result<PathBuf> {
+        std::fs::create_dir_all(dir)?;
         let file = File::open(path)?;
-        let mut kept = File::create(target)?;
-        let mut part = vec![0; IO_BYTES];
-        let mut at = bytes.start;
-        while at < bytes.end {
-            let len = usize::try_from(bytes.end - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
-            let room = part.get_mut(..len).unwrap_or_default();
-            if file.read_exact_at(room, at).is_err() {
-                room.fill(0); // the disk does not return them
+        for number in 1_u64.. {
+            let target = match number {
+                1 => dir.join(name),
+                _ => dir.join(format!("{name}-{number}")),
+            };
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&target)
+            {
+                Ok(mut kept) => {
+                    parts(&file, bytes, |part, _| kept.write_all(part).map(|()| true))?;
+                    kept.sync_all()?;
+                    return Ok(target);
+                }
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
             }
-            kept.write_all(room)?;
-            at += len as u64;
+            if has_bytes(&target, &file, bytes)? {
+                return Ok(target);
+            }
         }
-        kept.sync_all()
+        Err(ErrorKind::AlreadyExists.into())
     };
     copy().map_err(|e| io_error("keeping a copy of", path, e))
+}
+
+/// Whether a copy has these bytes of a file.
+fn has_bytes(copy: &Path, file: &File, bytes: &Range<u64>) -> io::Result<bool> {
+    let copy = File::open(copy)?;
+    if copy.metadata()?.len() != bytes.end - bytes.start {
+        return Ok(false);
+    }
+    let mut kept = vec![0; IO_BYTES];
+    parts(file, bytes, |part, at| {
+        let kept = kept.get_mut(..part.len()).unwrap_or_default();
+        copy.read_exact_at(kept, at - bytes.start)?;
+        Ok(*kept == *part)
+    })
+}
+
+/// Reads bytes of a file in parts, with their positions, as long as `take` wants them; false if it wants no more.
+fn parts(
+    file: &File,
+    bytes: &Range<u64>,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<bool>,
+) -> io::Result<bool> {
+    let mut part = vec![0; IO_BYTES];
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let len = usize::try_from(bytes.end - at).map_or(IO_BYTES, |it| it.min(IO_BYTES));
+        let room = part.get_mut(..len).unwrap_or_default();
+        if file.read_exact_at(room, at).is_err() {
+            room.fill(0); // the disk does not return them
+        }
+        if !take(room, at)? {
+            return Ok(false);
+        }
+        at += len as u64;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_copy_of_a_place_does_not_replace_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("3.log");
+        let kept = dir.path().join("damaged");
+        let keep = |content: &[u8], bytes: Range<u64>| {
+            std::fs::write(&file, content).unwrap();
+            let copy = keep_bytes(&file, &bytes, &kept, "3.log-1").unwrap();
+            let name = copy.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(copy).unwrap())
+        };
+        let copy = |name: &str, content: &[u8]| (name.to_owned(), content.to_vec());
+        assert_eq!(keep(b"abcd", 1..3), copy("3.log-1", b"bc"));
+        assert_eq!(keep(b"axyd", 1..3), copy("3.log-1-2", b"xy"));
+        assert_eq!(keep(b"axyz", 1..4), copy("3.log-1-3", b"xyz"));
+        assert_eq!(
+            keep(b"-xy-", 1..3),
+            copy("3.log-1-2", b"xy"),
+            "the same bytes"
+        );
+        assert_eq!(keep(b"abcd", 1..3), copy("3.log-1", b"bc"));
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 3);
+        assert_eq!(keep(b"a", 1..3), copy("3.log-1-4", &[0, 0]));
+    }
 }

@@ -71,6 +71,14 @@ impl Kept {
         self.entries.get(usize::try_from(at).ok()?)
     }
 
+    /// The term of a kept entry, or of `base`.
+    pub(super) fn term_of(&self, index: u64) -> Option<u64> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        self.get(index).map(|found| found.header.term)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Found> {
         self.entries.iter()
     }

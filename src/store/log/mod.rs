@@ -76,6 +76,8 @@ pub(super) struct Log {
     committed: AtomicU64,
     /// In a set, what a majority has.
     majority: Mutex<SyncedFile>,
+    /// The index of that, as far as this process was told.
+    known_to_majority: AtomicU64,
 }
 
 /// The end of the log.
@@ -229,16 +231,19 @@ impl Log {
     /// The term of a kept entry.
     pub(super) fn term_of(&self, index: u64) -> Option<u64> {
         let end = self.end.lock();
-        let kept = end.kept.as_ref()?;
-        if index == kept.base().index {
-            return Some(kept.base().term);
-        }
-        kept.get(index).map(|found| found.header.term)
+        end.kept.as_ref()?.term_of(index)
     }
 
     /// Records that a majority has everything up to this entry.
     pub(super) fn record_majority(&self, id: EntryId) {
+        self.known_to_majority
+            .fetch_max(id.index, Ordering::Relaxed);
         self.majority.lock().record(id);
+    }
+
+    /// The index up to which a majority has the entries, as far as this process was told.
+    pub(super) fn known_to_majority(&self) -> u64 {
+        self.known_to_majority.load(Ordering::Relaxed)
     }
 
     /// What was recorded so.

@@ -111,6 +111,7 @@ impl LogStart {
         start.cut_torn()?;
         if let Some(kept) = &mut start.kept {
             kept.truncate(start.last);
+            kept.purge(known.purged);
         }
         let needed = |found: &Found| found.header.index > known.applied;
         start.entries.retain(needed);
@@ -128,6 +129,11 @@ impl LogStart {
         let kept = self.kept.as_ref().and_then(|kept| kept.get(recorded.index));
         let is_there = kept.is_some_and(|found| found.header.term == recorded.term);
         if is_there { recorded.index } else { 0 }
+    }
+
+    /// In a set, the term of a kept entry, or of the one before them.
+    pub(in crate::store) fn term_of(&self, index: u64) -> Option<u64> {
+        self.kept.as_ref()?.term_of(index)
     }
 
     /// In a set, forgets the log before this entry, which the database holds.
@@ -236,6 +242,7 @@ impl LogStart {
         Ok(Log {
             synced: Mutex::new(synced),
             majority: Mutex::new(SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)),
+            known_to_majority: AtomicU64::new(0),
             extents: self.extents,
             seed: self.seed,
             committed: AtomicU64::new(self.last),

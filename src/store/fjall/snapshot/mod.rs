@@ -18,7 +18,7 @@ use crate::store::keys::{self, KeyspaceName};
 const BLOCK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whether all members have this key in common. The others tell of a node's own files.
-fn is_common(space: KeyspaceName, key: &[u8]) -> bool {
+pub(super) fn is_common(space: KeyspaceName, key: &[u8]) -> bool {
     match space {
         KeyspaceName::Msgs => keys::is_chunk_address(key),
         KeyspaceName::State => keys::parse_state(key).is_some(),

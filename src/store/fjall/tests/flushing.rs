@@ -1,10 +1,11 @@
-//! Tests of memtables that become tables, or cannot.
+//! Tests of memtables that become tables, or cannot, and of members that wait for it.
 
 use ::fjall::AbstractTree;
 
 use super::super::checkpoint_file;
 use super::super::keyspaces::Keyspaces;
 use super::*;
+use crate::store::{EntryId, Proposal, Replica};
 
 /// Where the database puts its tables, and where a test hides them.
 fn tables(dir: &Path) -> Vec<(std::path::PathBuf, std::path::PathBuf)> {
@@ -81,4 +82,65 @@ fn nothing_is_applied_before_an_entry_that_cannot_be() {
     store.apply().unwrap();
     assert_eq!(chunks(&store, LOG), [0; 0]);
     assert_eq!(store.definitions(b"k").unwrap().len(), 1);
+}
+
+fn id(index: u64) -> EntryId {
+    EntryId { term: 1, index }
+}
+
+#[test]
+fn a_member_applies_no_more_while_memtables_wait_for_the_worker() {
+    let dir = scratch();
+    let store = FjallStore::open_member(dir.path(), small()).unwrap();
+    for index in 1..=4 {
+        let value = vec![u8::try_from(index).unwrap()];
+        let put = Op::PutDefinition {
+            key: b"k".to_vec(),
+            value,
+        };
+        let proposal = store.propose(&batch(0, vec![put]), &mut HashSet::new());
+        store.append_entry(id(index), &proposal).unwrap();
+    }
+    store.sync_log().unwrap();
+    let stored = || store.definitions(b"k").unwrap()[0].1[0];
+    for index in 1..=3 {
+        store.apply_entries(index).unwrap();
+        // The database's worker does not hear of this one.
+        let open = store.core.open().unwrap();
+        assert!(open.spaces.meta.tree.rotate_memtable().is_some());
+    }
+    std::thread::scope(|scope| {
+        let applying = scope.spawn(|| store.apply_entries(4));
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!applying.is_finished() && stored() == 3);
+        let open = store.core.open().unwrap();
+        open.spaces.meta.insert(b"!other", b"").unwrap();
+        open.spaces.flush().unwrap();
+        applying.join().unwrap().unwrap();
+    });
+    assert_eq!(stored(), 4);
+}
+
+#[test]
+fn a_member_appends_slowly_while_much_could_be_applied() {
+    let dir = scratch();
+    let store = FjallStore::open_member(dir.path(), small()).unwrap();
+    let is_behind = || store.core.open().unwrap().is_behind_with_entries();
+    let last = 4200;
+    for index in 1..=last {
+        store.append_entry(id(index), &Proposal::default()).unwrap();
+    }
+    store.sync_log().unwrap();
+    store.note_majority(id(10));
+    assert!(!is_behind(), "no majority may have the others");
+    store.note_majority(id(last));
+    assert!(is_behind());
+    let begun = clock::monotonic();
+    store
+        .append_entry(id(last + 1), &Proposal::default())
+        .unwrap();
+    let waited = clock::monotonic() - begun;
+    assert!(waited >= Duration::from_millis(100), "{waited:?}");
+    store.apply_entries(last).unwrap();
+    assert!(!is_behind());
 }

@@ -239,8 +239,6 @@ impl World {
     fn started(&mut self, lost_power: bool) {
         let store = self.store.as_ref().unwrap();
         assert_eq!(store.damage(), Vec::<String>::new());
-        // A start may find again what was purged, and not all of it can be read.
-        store.purge_log(self.state().purged.index).unwrap();
         let state = store.replica_state().unwrap();
         let found = kept(store);
         if let Err(why) = self.model.started_with(&state, &found, lost_power) {

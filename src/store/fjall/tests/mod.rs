@@ -1,6 +1,7 @@
 //! Tests of the store on disk: against the store in memory as its model, with torn and damaged files, and of
 //! the background thread. This file holds their helpers: small stores, chunks and batches.
 
+mod contents;
 mod damage;
 mod extents;
 mod flushing;
@@ -25,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::{
     ChunkEncoder, LogRecord, MemoryStore, Op, PageBits, RangeSet, ReceiveRecord, ReturnCount,
-    Segment, StretchRecord, chunk, page_of,
+    Segment, StretchRecord, chunk, keys, page_of,
 };
 use super::*;
 use crate::clock;

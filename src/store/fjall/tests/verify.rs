@@ -293,3 +293,47 @@ fn what_a_member_needs_is_verified() {
         assert_eq!(opened.is_err(), effect == Effect::Refused, "{file}");
     }
 }
+
+#[test]
+fn a_store_can_be_opened_anew_while_it_is_verified() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..40 {
+        let mut ops = append(LOG, 2 * n, chunk_of(n, 2, 300));
+        if n == 39 {
+            let record = LogRecord {
+                next: 80,
+                floor: 71, // within a chunk
+                ..LogRecord::default()
+            };
+            ops.push(Op::PutLog { log: LOG, record });
+        }
+        ops.push(Op::PutDefinition {
+            key: vec![u8::try_from(n).unwrap()],
+            value: vec![1],
+        });
+        store.commit(&batch(n + 1, ops));
+    }
+    let mut steps = 0;
+    let verified = store.verify(&mut |_| {
+        steps += 1;
+        if steps % 3 == 0 {
+            store.reopen().unwrap(); // nothing keeps the database open meanwhile
+        }
+        ControlFlow::Continue(())
+    });
+    let found = done(verified.unwrap());
+    assert_eq!((found.findings, found.chunks), (Vec::new(), 40));
+    // Records and addresses are read in pieces, and it can be stopped after each of them.
+    assert!(steps > 20, "{steps}");
+    let mut left = steps / 2;
+    let verified = store.verify(&mut |_| {
+        left -= 1;
+        match left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    assert!(matches!(verified.unwrap(), Verified::Interrupted));
+    assert_eq!(left, 0);
+}

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::access::{Access, Ends, Piece, piece};
 use super::records::{Needed, address_of};
 use super::verifier::{Stop, Verifier};
 use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::extents::{ChunkAddress, Extents, IO_BYTES};
 use crate::store::fjall::chunks::{Loaded, load_moved};
-use crate::store::fjall::error::{failed, is_damage};
 use crate::store::fjall::keyspaces::Keyspaces;
+use crate::store::keys::KeyspaceName;
 use crate::store::verify::{DamageKind, DamagedMessages, Effect, Finding, Place};
 
 /// Addresses that are gathered by one search through the database: some 50 MB. Tests need several searches.
@@ -19,40 +20,49 @@ const ADDRESSES_MAX: usize = if cfg!(test) { 50 } else { 400_000 };
 type Spot = (u32, u64, LogId, u64);
 
 /// A part of the chunks, by their places.
-pub(super) struct Part {
+struct Part {
     chunks: Vec<(Spot, ChunkAddress)>,
     /// Where the next part begins; `None` after the last one.
-    pub(super) next: Option<Spot>,
+    next: Option<Spot>,
 }
 
 /// Where the first part begins.
-pub(super) const BEGINNING: Spot = (0, 0, LogId(0), 0);
+const BEGINNING: Spot = (0, 0, LogId(0), 0);
 
 /// Gathers the addresses from `from` on, in extents below `below`.
-pub(super) fn part(spaces: &Keyspaces, from: Spot, below: u32) -> Result<Part, StoreError> {
+fn part(
+    verifier: &mut Verifier<'_, '_>,
+    store: &impl Access,
+    from: Spot,
+    below: u32,
+) -> Result<Part, Stop> {
     let mut part: BTreeMap<Spot, ChunkAddress> = BTreeMap::new();
     let mut next = None;
-    for entry in spaces.msgs.iter() {
-        let (key, value) = match entry.into_inner() {
-            Ok(entry) => entry,
-            Err(error) if is_damage(&error) => break, // `records` has reported it
-            Err(error) => return Err(failed("reading")(error)),
-        };
-        let Some((log, first)) = address_of(&key) else {
-            continue;
-        };
-        let Some(address) = ChunkAddress::decode(&value) else {
-            continue;
-        };
-        let spot = (address.extent(), address.start(), log, first);
-        if spot < from || address.extent() >= below || next.is_some_and(|next| spot >= next) {
-            continue;
+    let mut after = None;
+    loop {
+        let Piece { entries, ends } = piece(store, KeyspaceName::Msgs, after)?;
+        for (key, value) in &entries {
+            let (Some((log, first)), Some(address)) =
+                (address_of(key), ChunkAddress::decode(value))
+            else {
+                continue;
+            };
+            let spot = (address.extent(), address.start(), log, first);
+            if spot < from || address.extent() >= below || next.is_some_and(|next| spot >= next) {
+                continue;
+            }
+            part.insert(spot, address);
+            if part.len() > ADDRESSES_MAX
+                && let Some((last, _)) = part.pop_last()
+            {
+                next = Some(last);
+            }
         }
-        part.insert(spot, address);
-        if part.len() > ADDRESSES_MAX
-            && let Some((last, _)) = part.pop_last()
-        {
-            next = Some(last);
+        verifier.passed(0)?;
+        match ends {
+            Ends::More => after = entries.into_iter().next_back().map(|(key, _)| key),
+            // `records` has reported damage.
+            Ends::Last | Ends::Damaged(_) => break,
         }
     }
     Ok(Part {
@@ -61,31 +71,41 @@ pub(super) fn part(spaces: &Keyspaces, from: Spot, below: u32) -> Result<Part, S
     })
 }
 
-/// Verifies chunks. `with` gives access to the open database for a short time.
+/// Verifies all chunks in extents below `below`.
 pub(super) fn verify(
     verifier: &mut Verifier<'_, '_>,
+    store: &impl Access,
+    below: u32,
+) -> Result<(), Stop> {
+    let mut from = Some(BEGINNING);
+    while let Some(begin) = from {
+        let part = part(verifier, store, begin, below)?;
+        verify_part(verifier, store, &part)?;
+        from = part.next;
+    }
+    Ok(())
+}
+
+fn verify_part(
+    verifier: &mut Verifier<'_, '_>,
+    store: &impl Access,
     part: &Part,
-    mut with: impl FnMut(
-        &mut dyn FnMut(&Keyspaces, &Extents) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>,
 ) -> Result<(), Stop> {
     let mut rest = &part.chunks[..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(together(rest));
         rest = later;
-        let found = &mut verifier.found;
-        with(&mut |spaces, extents| {
+        let findings = store.with(|spaces, extents| {
             let addresses: Vec<ChunkAddress> = now.iter().map(|(_, address)| *address).collect();
             let read = extents.read(&addresses)?;
-            for ((spot, address), data) in now.iter().zip(read) {
-                if data.is_none()
-                    && let Some(finding) = damage(spaces, extents, *spot, *address)?
-                {
-                    found.add(finding);
-                }
-            }
-            Ok(())
+            let unread = now.iter().zip(read).filter(|(_, data)| data.is_none());
+            let findings =
+                unread.map(|((spot, address), _)| damage(spaces, extents, *spot, *address));
+            findings.collect::<Result<Vec<_>, _>>()
         })?;
+        for finding in findings.into_iter().flatten() {
+            verifier.found.add(finding);
+        }
         verifier.found.chunks += now.len() as u64;
         verifier.passed(now.iter().map(|(_, address)| address.bytes()).sum())?;
     }

@@ -23,9 +23,8 @@ impl StoppedStore {
             if bytes.is_empty() {
                 continue; // the file ends before
             }
-            let target = kept_dir.join(format!("{}-{}", name(self.dir(), file), bytes.start));
-            keep_bytes(file, &bytes, &target)?;
-            kept.push(target);
+            let name = format!("{}-{}", name(self.dir(), file), bytes.start);
+            kept.push(keep_bytes(file, &bytes, &kept_dir, &name)?);
         }
         Ok(kept)
     }

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use ::fjall::{Guard, Readable, Snapshot};
+use ::fjall::{Readable, Snapshot};
 
+use super::access::{Access, Ends, Piece, TOGETHER, piece};
 use super::verifier::{Stop, Verifier};
 use crate::model::LogId;
 use crate::store::fjall::chunks::{Unread, found};
-use crate::store::fjall::error::{failed, is_damage};
+use crate::store::fjall::error::failed;
 use crate::store::fjall::keyspaces::Keyspaces;
-use crate::store::keys::{self, ChunkKey};
+use crate::store::keys::{self, ChunkKey, KeyspaceName};
 use crate::store::verify::{DamageKind, DamagedMessages, Effect, Finding};
 use crate::store::{
     LogRecord, PageBits, RangeSet, ReceiveRecord, RecordError, ReturnCount, Segment, StoreError,
@@ -77,110 +78,160 @@ impl Needed {
 }
 
 /// Verifies all records, and that chunks hold all messages. Returns the bytes of all chunks.
-pub(super) fn verify(verifier: &mut Verifier<'_, '_>, spaces: &Keyspaces) -> Result<u64, Stop> {
-    let snapshot = spaces.db.snapshot();
+pub(super) fn verify(verifier: &mut Verifier<'_, '_>, store: &impl Access) -> Result<u64, Stop> {
     let mut logs = Vec::new();
-    for entry in snapshot.iter(&spaces.state) {
-        let Some((key, value)) = readable(verifier, entry, "records of logs")? else {
-            return Ok(0);
-        };
-        verifier.found.records += 1;
-        let Some((prefix, log, part)) = keys::parse_state(&key) else {
-            continue;
-        };
-        if prefix == keys::RECORD {
-            logs.push(log);
-        }
-        if let Err(error) = decode(prefix, part.unwrap_or(0), &value) {
-            let what = format!("a record of log {}: {error}", log.0);
-            verifier.found.add(unusable(what));
-        }
-    }
-    for entry in snapshot.iter(&spaces.meta) {
-        if readable(verifier, entry, "definitions")?.is_none() {
-            return Ok(0);
-        }
-        verifier.found.records += 1;
+    let of_logs = all(
+        verifier,
+        store,
+        KeyspaceName::State,
+        |verifier, key, value| {
+            let Some((prefix, log, part)) = keys::parse_state(key) else {
+                return;
+            };
+            if prefix == keys::RECORD {
+                logs.push(log);
+            }
+            if let Err(error) = decode(prefix, part.unwrap_or(0), value) {
+                let what = format!("a record of log {}: {error}", log.0);
+                verifier.found.add(unusable(what));
+            }
+        },
+    )?;
+    if !of_logs || !all(verifier, store, KeyspaceName::Meta, |_, _, _| {})? {
+        return Ok(0);
     }
     let mut bytes = 0;
     for log in logs {
-        let Some(needed) = Needed::load(&snapshot, spaces, log)? else {
-            continue;
-        };
-        bytes += coverage(verifier, spaces, &snapshot, log, &needed)?;
+        bytes += coverage(verifier, store, log)?;
     }
     Ok(bytes)
 }
 
-/// Finds unsettled messages of a log that no chunk holds. Returns the bytes of its chunks.
-fn coverage(
+/// Goes through the records of a keyspace. False if the database does not return all, which is a finding.
+fn all(
     verifier: &mut Verifier<'_, '_>,
-    spaces: &Keyspaces,
-    snapshot: &Snapshot,
-    log: LogId,
-    needed: &Needed,
-) -> Result<u64, Stop> {
+    store: &impl Access,
+    space: KeyspaceName,
+    mut look: impl FnMut(&mut Verifier<'_, '_>, &[u8], &[u8]),
+) -> Result<bool, Stop> {
+    let mut after = None;
+    loop {
+        let Piece { entries, ends } = piece(store, space, after)?;
+        verifier.found.records += entries.len() as u64;
+        for (key, value) in &entries {
+            look(verifier, key, value);
+        }
+        verifier.passed(0)?;
+        match ends {
+            Ends::More => after = entries.into_iter().next_back().map(|(key, _)| key),
+            Ends::Last => return Ok(true),
+            Ends::Damaged(reason) => {
+                let of = match space {
+                    KeyspaceName::Msgs => "addresses of chunks",
+                    KeyspaceName::State => "records of logs",
+                    KeyspaceName::Meta => "definitions",
+                };
+                let what = format!("the database does not return its {of}: {reason}");
+                verifier.found.add(unusable(what));
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Finds unsettled messages of a log that no chunk holds. Returns the bytes of its chunks.
+fn coverage(verifier: &mut Verifier<'_, '_>, store: &impl Access, log: LogId) -> Result<u64, Stop> {
     let mut bytes = 0;
-    let mut upto = needed.record.floor;
-    for entry in snapshot.range(&spaces.msgs, keys::chunks(log, 0..=u64::MAX)) {
+    let mut next = Some(Position::default());
+    while let Some(from) = next {
+        let stretch = store.with(|spaces, _| stretch(spaces, log, from))?;
+        bytes += stretch.bytes;
+        next = stretch.next;
+        for finding in stretch.findings {
+            verifier.found.add(finding);
+        }
+        verifier.passed(0)?;
+    }
+    Ok(bytes)
+}
+
+/// How far a log was compared.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    /// Chunks that begin before this offset were seen.
+    first: u64,
+    /// The messages before this offset were compared.
+    upto: u64,
+}
+
+/// A part of a log, as it was at one moment.
+#[derive(Default)]
+struct Stretch {
+    /// Bytes of its chunks.
+    bytes: u64,
+    findings: Vec<Finding>,
+    /// Where the next one begins; `None` after the last one.
+    next: Option<Position>,
+}
+
+/// Compares the messages of a log that a queue may still read with the chunks.
+fn stretch(spaces: &Keyspaces, log: LogId, from: Position) -> Result<Stretch, StoreError> {
+    let mut stretch = Stretch::default();
+    let snapshot = spaces.db.snapshot();
+    let Some(needed) = Needed::load(&snapshot, spaces, log)? else {
+        return Ok(stretch); // it was removed meanwhile
+    };
+    let mut upto = from.upto.max(needed.record.floor);
+    let mut before = from.first;
+    let chunks = snapshot.range(&spaces.msgs, keys::chunks(log, from.first..=u64::MAX));
+    for (number, entry) in chunks.enumerate() {
+        if number == TOGETHER {
+            let first = before.saturating_add(1);
+            stretch.next = Some(Position { first, upto });
+            return Ok(stretch);
+        }
         let (first, end) = match found(entry) {
             Ok(chunk) => {
-                bytes += chunk.address.bytes();
+                stretch.bytes += chunk.address.bytes();
                 (chunk.first, chunk.end())
             }
             Err(Unread::Damaged { first, reason }) => {
                 let what = format!("the address of a chunk of log {}: {reason}", log.0);
-                verifier.found.add(unusable(what));
+                stretch.findings.push(unusable(what));
                 match first {
                     Some(first) => (first, first),
-                    None => return Ok(bytes),
+                    None => return Ok(stretch),
                 }
             }
-            Err(Unread::Failed(error)) => return Err(error.into()),
+            Err(Unread::Failed(error)) => return Err(error),
         };
-        missing(verifier, log, needed, upto..first);
+        stretch.findings.extend(missing(log, &needed, upto..first));
         upto = upto.max(end);
+        before = first;
     }
-    missing(verifier, log, needed, upto..needed.record.next);
-    Ok(bytes)
+    let rest = upto..needed.record.next;
+    stretch.findings.extend(missing(log, &needed, rest));
+    Ok(stretch)
 }
 
-fn missing(verifier: &mut Verifier<'_, '_>, log: LogId, needed: &Needed, gap: Range<u64>) {
+/// The unsettled messages in a gap between chunks.
+fn missing(log: LogId, needed: &Needed, gap: Range<u64>) -> Vec<Finding> {
     if gap.is_empty() {
-        return;
+        return Vec::new();
     }
-    for offsets in needed.unsettled(gap) {
-        verifier.found.add(Finding {
-            kind: DamageKind::Missing,
-            effect: Effect::Lost,
-            what: "no chunk holds these messages".to_owned(),
-            place: None,
-            messages: Some(DamagedMessages {
-                log,
-                count: offsets.end - offsets.start,
-                offsets,
-            }),
-        });
-    }
-}
-
-type Entry = (::fjall::UserKey, ::fjall::UserValue);
-
-/// An entry of the database; `None` if it cannot be read, which is a finding.
-fn readable(
-    verifier: &mut Verifier<'_, '_>,
-    entry: Guard,
-    of: &str,
-) -> Result<Option<Entry>, Stop> {
-    match entry.into_inner() {
-        Ok(entry) => Ok(Some(entry)),
-        Err(error) if is_damage(&error) => {
-            let what = format!("the database does not return its {of}: {error}");
-            verifier.found.add(unusable(what));
-            Ok(None)
-        }
-        Err(error) => Err(failed("reading")(error).into()),
-    }
+    let gaps = needed.unsettled(gap).into_iter();
+    let findings = gaps.map(|offsets| Finding {
+        kind: DamageKind::Missing,
+        effect: Effect::Lost,
+        what: "no chunk holds these messages".to_owned(),
+        place: None,
+        messages: Some(DamagedMessages {
+            log,
+            count: offsets.end - offsets.start,
+            offsets,
+        }),
+    });
+    findings.collect()
 }
 
 fn unusable(what: String) -> Finding {

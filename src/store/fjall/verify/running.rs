@@ -4,13 +4,15 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::chunks::{self, BEGINNING};
+use super::access::Access;
+use super::chunks;
 use super::records;
 use super::verifier::{Stop, Verifier, effect_of_entries};
 use crate::store::StoreError;
 use crate::store::extents::Extents;
 use crate::store::fjall::core::Core;
 use crate::store::fjall::error::OpenFailure;
+use crate::store::fjall::keyspaces::Keyspaces;
 use crate::store::fjall::open::{LOG_DIR, find_log};
 use crate::store::fjall::{checkpoint_file, manifest};
 use crate::store::log::{HeadFlaw, LogStart, head_flaws};
@@ -18,6 +20,17 @@ use crate::store::verify::{Effect, Verified, VerifyStep};
 
 /// How often the log is scanned again because the store has removed one of its files meanwhile.
 const TRIES: u32 = 5;
+
+/// The database stays open while it is looked into. A reopening waits for that long.
+impl Access for Core {
+    fn with<T>(
+        &self,
+        look: impl FnOnce(&Keyspaces, &Extents) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let open = self.open()?;
+        look(&open.spaces, &open.extents)
+    }
+}
 
 impl Core {
     /// See [`crate::store::Store::verify`].
@@ -41,25 +54,11 @@ impl Core {
         };
         verifier.database_files(&self.dir, &self.db_dir(), effect)?;
         self.verify_log(verifier, checkpoint)?;
-        let (bytes, below) = {
-            let open = self.open()?;
-            // Extents that are newer are whole as far as this process knows.
-            (
-                records::verify(verifier, &open.spaces)?,
-                open.extents.used(),
-            )
-        };
+        let bytes = records::verify(verifier, self)?;
         verifier.expect(bytes);
-        let mut from = Some(BEGINNING);
-        while let Some(begin) = from {
-            let part = chunks::part(&self.open()?.spaces, begin, below)?;
-            chunks::verify(verifier, &part, |access| {
-                let open = self.open()?;
-                access(&open.spaces, &open.extents)
-            })?;
-            from = part.next;
-        }
-        Ok(())
+        // Extents that are newer are whole as far as this process knows.
+        let below = self.open()?.extents.used();
+        chunks::verify(verifier, self, below)
     }
 
     fn verify_log(

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::access::Access;
 use crate::store::dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 use crate::store::extents::Extents;
@@ -21,7 +22,7 @@ use crate::store::fjall::open::{Applied, LOG_DIR, Progress, apply, find_log};
 use crate::store::fjall::options::FjallOptions;
 use crate::store::fjall::{checkpoint_file, manifest, rebuild};
 use crate::store::keys::{self, KeyspaceName};
-use crate::store::log::LogStart;
+use crate::store::log::{EntryId, LogStart};
 
 /// The directory of the database.
 const DB_DIR: &str = "db";
@@ -42,6 +43,30 @@ pub(super) struct Parts {
     pub(super) start: LogStart,
     /// The last entry that all tables have.
     pub(super) least: u64,
+    /// The last entry that the tables of each keyspace have.
+    have: [u64; KeyspaceName::ALL.len()],
+    applied: Applied,
+    /// The last entry that was applied now.
+    replayed: u64,
+}
+
+/// Which entries of the log a shadow applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// All of them: a verification reads what they hold, too.
+    Whole,
+    /// Those that a start applies before it has heard of others: in a set, what a majority is known to have.
+    Known,
+}
+
+/// Nothing else uses it.
+impl Access for Parts {
+    fn with<T>(
+        &self,
+        look: impl FnOnce(&Keyspaces, &Extents) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        look(&self.spaces, &self.extents)
+    }
 }
 
 /// What opening comes to.
@@ -64,20 +89,20 @@ pub(super) enum Cast {
 }
 
 /// Opens a shadow of a data directory. Fails as a start would.
-pub(super) fn cast(dir: &Path) -> Result<Cast, StoreError> {
+pub(super) fn cast(dir: &Path, tail: Tail) -> Result<Cast, StoreError> {
     let dir = std::path::absolute(dir).map_err(|e| io_error("finding", dir, e))?;
     let shadow = tempfile::Builder::new()
         .prefix("leveret-fsck-")
         .tempdir()
         .map_err(|e| io_error("creating a directory in", &std::env::temp_dir(), e))?;
     fill(&dir, shadow.path()).map_err(|e| io_error("filling", shadow.path(), e))?;
-    let mut opened = open(&dir, shadow.path());
+    let mut opened = open(&dir, shadow.path(), tail);
     let (db, options) = (shadow.path().join(DB_DIR), FjallOptions::default());
     if let Err(failure) = &opened
         && failure.is_damage()
         && rebuild::rebuild(shadow.path(), &db, &options, failure.error())?
     {
-        opened = open(&dir, shadow.path());
+        opened = open(&dir, shadow.path(), tail);
     }
     Ok(match opened.map_err(OpenFailure::into_error)? {
         Opened::Whole(parts) => Cast::Open(Box::new(Shadow {
@@ -90,12 +115,12 @@ pub(super) fn cast(dir: &Path) -> Result<Cast, StoreError> {
     })
 }
 
-fn open(dir: &Path, shadow: &Path) -> Result<Opened, OpenFailure> {
+fn open(dir: &Path, shadow: &Path, tail: Tail) -> Result<Opened, OpenFailure> {
     // The database may panic on malformed bytes.
-    catch_unwind(|| try_to_open(dir, shadow)).unwrap_or_else(|_| Err(has_panicked().into()))
+    catch_unwind(|| try_to_open(dir, shadow, tail)).unwrap_or_else(|_| Err(has_panicked().into()))
 }
 
-fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, OpenFailure> {
+fn try_to_open(dir: &Path, shadow: &Path, tail: Tail) -> Result<Opened, OpenFailure> {
     let db = shadow.join(DB_DIR);
     let options = FjallOptions::default();
     manifest::check(shadow, &db)?;
@@ -128,46 +153,105 @@ fn try_to_open(dir: &Path, shadow: &Path) -> Result<Opened, OpenFailure> {
     let used = spaces.extents_used()?;
     let extents = Extents::open(&log_dir, options.extent_bytes, used);
     let extents = Arc::new(extents.map_err(OpenFailure::Elsewhere)?);
-    let (start, least) = replay(&spaces, &extents, seed, used)?;
-    Ok(Opened::Whole(Box::new(Parts {
-        spaces,
-        extents,
-        start,
-        least,
-    })))
+    let mut parts = Parts::find(spaces, extents, seed, used)?;
+    let upto = match tail {
+        Tail::Whole => u64::MAX,
+        Tail::Known => parts.known()?,
+    };
+    parts.replay(upto)?;
+    Ok(Opened::Whole(Box::new(parts)))
 }
 
-/// Applies the end of the log, as a start does that goes on behind damage.
-fn replay(
-    spaces: &Keyspaces,
-    extents: &Arc<Extents>,
-    seed: u64,
-    used: u32,
-) -> Result<(LogStart, u64), OpenFailure> {
-    let [msgs, state, meta] = KeyspaceName::ALL.map(|space| spaces.applied(space));
-    let have = [msgs?, state?, meta?];
-    let least = have.into_iter().min().unwrap_or(0);
-    // With the checkpoint file and the entries after it the database can be built anew.
-    let file = checkpoint_file::find(extents.dir())?;
-    let from = file.map_or(least, |file| file.index.min(least));
-    let start = find_log(spaces, extents, seed, from, None)?;
-    let mut applied = Applied {
-        index: least,
-        term: None,
-        extents: used,
-    };
-    let mut progress = Progress::default();
-    for entry in start.entries() {
-        let entry = entry.map_err(OpenFailure::Elsewhere)?;
-        let index = entry.index;
-        let lacks = |space: KeyspaceName| {
-            have.get(usize::from(space.code()))
-                .is_some_and(|have| *have < index)
+impl Parts {
+    /// Finds the end of the log. Applies nothing of it.
+    fn find(
+        spaces: Keyspaces,
+        extents: Arc<Extents>,
+        seed: u64,
+        used: u32,
+    ) -> Result<Parts, OpenFailure> {
+        let [msgs, state, meta] = KeyspaceName::ALL.map(|space| spaces.applied(space));
+        let have = [msgs?, state?, meta?];
+        let least = have.into_iter().min().unwrap_or(0);
+        // With the checkpoint file and the entries after it the database can be built anew.
+        let file = checkpoint_file::find(extents.dir())?;
+        let from = file.map_or(least, |file| file.index.min(least));
+        let start = find_log(&spaces, &extents, seed, from, None)?;
+        let term = spaces.term()?.map_or(0, |(term, _)| term);
+        let applied = Applied {
+            index: have.into_iter().max().unwrap_or(0),
+            term: spaces.base()?.is_some().then_some(term),
+            extents: used,
         };
-        let entry = std::slice::from_ref(&entry);
-        apply(spaces, extents, entry, lacks, &mut applied, &mut progress)?;
+        Ok(Parts {
+            spaces,
+            extents,
+            start,
+            least,
+            have,
+            applied,
+            replayed: least,
+        })
     }
-    Ok((start, least))
+
+    /// The last entry that a start applies before it has heard of others.
+    fn known(&self) -> Result<u64, StoreError> {
+        Ok(match self.spaces.base()? {
+            Some(_) => self.start.majority().max(self.applied.index),
+            None => u64::MAX,
+        })
+    }
+
+    /// Applies the entries up to `upto`, as a start does that goes on behind damage.
+    fn replay(&mut self, upto: u64) -> Result<(), OpenFailure> {
+        let (most, have) = (self.applied.index, self.have);
+        let mut progress = Progress::default();
+        for entry in self.start.entries() {
+            let entry = entry.map_err(OpenFailure::Elsewhere)?;
+            let index = entry.index;
+            if index <= self.replayed || index > upto {
+                continue;
+            }
+            let lacks = |space: KeyspaceName| {
+                have.get(usize::from(space.code()))
+                    .is_some_and(|have| *have < index)
+            };
+            apply(
+                &self.spaces,
+                &self.extents,
+                std::slice::from_ref(&entry),
+                lacks,
+                &mut self.applied,
+                &mut progress,
+            )?;
+            self.replayed = index;
+        }
+        self.applied.index = self.applied.index.max(most);
+        Ok(())
+    }
+
+    /// The last entry that is applied, in a set.
+    pub(super) fn entry(&self) -> Option<EntryId> {
+        let term = self.applied.term?;
+        let index = self.applied.index;
+        let term = match term {
+            0 => self.start.term_of(index).unwrap_or(0),
+            _ => term,
+        };
+        Some(EntryId { term, index })
+    }
+
+    /// Applies the entries up to this one, which a majority of the set has. False if the log has not come to it.
+    pub(super) fn advance(&mut self, to: EntryId) -> Result<bool, StoreError> {
+        if self.entry().is_none_or(|entry| entry >= to) {
+            return Ok(self.entry() == Some(to));
+        }
+        if self.start.term_of(to.index) != Some(to.term) {
+            return Ok(false);
+        }
+        self.replay(to.index).map_err(OpenFailure::into_error)?;
+        Ok(true)
+    }
 }
 
 /// Copies the small files of the database and links its tables and the log.

@@ -3,24 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::chunks::{self, BEGINNING};
+use super::chunks;
 use super::records;
-use super::shadow::{Cast, Parts, Shadow, cast};
+use super::shadow::{Cast, Parts, Shadow, Tail, cast};
 use super::verifier::{Stop, Verifier, effect_of_entries};
 use crate::store::dir::{self, DirLock};
 use crate::store::error::{Advice, StoreError, io_error, is_lost};
-use crate::store::fjall::error::failed;
 use crate::store::fjall::manifest;
 use crate::store::fjall::open::LOG_DIR;
 use crate::store::log::{VoteFile, VoteFlaw, head_flaws};
 use crate::store::verify::{DamageKind, Effect, Finding, Place, Verified, VerifyStep};
-use crate::store::{DefinitionEntry, Identity, keys};
+use crate::store::{DefinitionEntry, Identity};
 
 /// A data directory that no broker uses, and that none can open meanwhile.
 pub struct StoppedStore {
     dir: PathBuf,
     shadow: Option<Box<Shadow>>,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 impl StoppedStore {
@@ -36,7 +35,7 @@ impl StoppedStore {
         Ok(StoppedStore {
             dir: dir.to_owned(),
             shadow: None,
-            _lock: dir::lock(dir)?,
+            lock: dir::lock(dir)?,
         })
     }
 
@@ -52,15 +51,15 @@ impl StoppedStore {
     /// The definitions whose key starts with `prefix`, as the next start finds them. None before [`StoppedStore::verify`],
     /// and if the database cannot be read.
     pub fn definitions(&self, prefix: &[u8]) -> Result<Vec<DefinitionEntry>, StoreError> {
-        let Some(shadow) = &self.shadow else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        for entry in shadow.parts.spaces.meta.prefix(keys::definition(prefix)) {
-            let (key, value) = entry.into_inner().map_err(failed("reading definitions"))?;
-            found.push((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()));
+        match &self.shadow {
+            Some(shadow) => shadow.parts.spaces.definitions(prefix),
+            None => Ok(Vec::new()),
         }
-        Ok(found)
+    }
+
+    /// The directory, and its lock.
+    pub(super) fn into_parts(self) -> (PathBuf, DirLock) {
+        (self.dir, self.lock)
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -77,12 +76,12 @@ impl StoppedStore {
             }
             Err(error) => return Err(error.into()),
         }
-        match cast(&self.dir) {
+        match cast(&self.dir, Tail::Whole) {
             Ok(Cast::Open(shadow)) => self.shadow = Some(shadow),
             Ok(Cast::Empty) => return Ok(()),
             Ok(Cast::EarlierFormat) => return Err(earlier_format(&self.dir).into()),
             Ok(Cast::NoLog) => {
-                verifier.found.add(no_log(self.dir.join(LOG_DIR)));
+                verifier.found.add(no_log(&self.dir));
                 return Ok(());
             }
             Err(error) => return unusable(verifier, error),
@@ -96,12 +95,14 @@ impl StoppedStore {
 
 /// Verifies what the database leads to.
 fn verify_shadow(verifier: &mut Verifier<'_, '_>, shadow: &Shadow) -> Result<(), Stop> {
+    let parts = &shadow.parts;
     let Parts {
         spaces,
         extents,
         start,
         least,
-    } = &shadow.parts;
+        ..
+    } = parts;
     verifier.entries(start.damages(), *least, effect_of_entries(spaces)?);
     if spaces.base()?.is_some() {
         let seed = spaces.log_seed()?.unwrap_or(0);
@@ -118,15 +119,9 @@ fn verify_shadow(verifier: &mut Verifier<'_, '_>, shadow: &Shadow) -> Result<(),
     for flaw in flaws {
         verifier.head(flaw);
     }
-    let bytes = records::verify(verifier, spaces)?;
+    let bytes = records::verify(verifier, parts)?;
     verifier.expect(bytes);
-    let mut from = Some(BEGINNING);
-    while let Some(begin) = from {
-        let part = chunks::part(spaces, begin, u32::MAX)?;
-        chunks::verify(verifier, &part, |access| access(spaces, extents))?;
-        from = part.next;
-    }
-    Ok(())
+    chunks::verify(verifier, parts, u32::MAX)
 }
 
 /// The database does not open. If nothing else explains it, that is a finding of its own.
@@ -158,20 +153,25 @@ fn unusable(verifier: &mut Verifier<'_, '_>, error: StoreError) -> Result<(), St
     Ok(())
 }
 
-fn no_log(log: PathBuf) -> Finding {
+fn no_log(dir: &Path) -> Finding {
     Finding {
         kind: DamageKind::Entry,
         effect: Effect::Lost,
-        what: format!("{} is missing, and all messages in it", log.display()),
+        what: log_is_missing(dir),
         place: Some(Place {
-            file: log,
+            file: dir.join(LOG_DIR),
             bytes: None,
         }),
         messages: None,
     }
 }
 
-fn earlier_format(dir: &Path) -> StoreError {
+pub(super) fn log_is_missing(dir: &Path) -> String {
+    let log = dir.join(LOG_DIR);
+    format!("{} is missing, and all messages in it", log.display())
+}
+
+pub(super) fn earlier_format(dir: &Path) -> StoreError {
     StoreError::Damaged {
         what: format!(
             "{} was written by an earlier release. Start and stop the broker once, which carries it over",
