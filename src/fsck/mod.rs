@@ -2,6 +2,9 @@
 //! also that of `leveret ctl fsck`, which verifies a running broker's.
 
 mod bar; // progress on a terminal
+mod comparison; // what several directories hold, compared
+mod digest_report; // digests with the names of queues, as text and JSON
+mod error; // why a run comes to no outcome
 mod live; // the store of a running broker
 mod options; // the command line
 mod report; // findings with the names of queues, as text and JSON

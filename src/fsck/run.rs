@@ -9,12 +9,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::bar::Bar;
+use super::comparison;
+use super::digest_report::DigestReport;
+use super::error::{FsckError, NotTheOwner};
 use super::options::{Format, Options, Task};
 use super::report::Report;
 use crate::broker::definitions::{QueueNames, unreadable_definitions};
 use crate::store::{
     DamageKind, Effect, Finding, FjallOptions, FjallStore, Identity, OnDamage, StoppedStore, Store,
-    StoreError, Verification, Verified,
+    Verification, Verified,
 };
 
 const WHOLE: u8 = 0;
@@ -23,11 +26,19 @@ const NOT_VERIFIED: u8 = 2;
 
 /// Runs `leveret fsck`; returns the exit code.
 pub fn run(options: Options) -> ExitCode {
-    let code = match verify(&options) {
-        Ok(verification) => match verification.is_whole() {
-            true => WHOLE,
-            false => DAMAGED,
-        },
+    let format = options.format;
+    let outcome = match options.task {
+        Task::Verify(dir) => verify(&dir, format, |_, _| None),
+        Task::Repair(dir) => check_owner(&dir).and_then(|()| {
+            let repair = |store, found: &Verification| Some(repair(&dir, store, found));
+            verify(&dir, format, repair)
+        }),
+        Task::Digest(dir) => digest(&dir, format),
+        Task::Compare(dirs) => compare(&dirs, format),
+    };
+    let code = match outcome {
+        Ok(Outcome::Whole) => WHOLE,
+        Ok(Outcome::Damaged) => DAMAGED,
         Err(error) => {
             // A closed standard error cannot be reported.
             writeln!(stderr(), "leveret fsck: {error}").unwrap_or_default();
@@ -37,32 +48,53 @@ pub fn run(options: Options) -> ExitCode {
     ExitCode::from(code)
 }
 
-#[derive(Debug, thiserror::Error)]
-enum FsckError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    NotTheOwner(#[from] NotTheOwner),
-    #[error("cannot write the report: {0}")]
-    Output(#[from] std::io::Error),
+/// What a run has found.
+enum Outcome {
+    /// Everything is as it was written, or the same.
+    Whole,
+    Damaged,
 }
 
-/// Why nothing may be repaired.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "only the owner of {dir} can repair it, or else the broker could not read its new files: run this as the user with the id {owner}"
-)]
-struct NotTheOwner {
-    dir: String,
-    owner: u32,
-}
-
-fn verify(options: &Options) -> Result<Verification, FsckError> {
-    let dir = &options.data_dir;
-    let mut store = StoppedStore::lock(dir)?;
-    if options.task == Task::Repair {
-        check_owner(dir)?;
+impl Outcome {
+    fn of(is_whole: bool) -> Outcome {
+        match is_whole {
+            true => Outcome::Whole,
+            false => Outcome::Damaged,
+        }
     }
+}
+
+/// Prints digests of what a directory holds.
+fn digest(dir: &Path, format: Format) -> Result<Outcome, FsckError> {
+    let contents = StoppedStore::lock(dir)?.into_contents()?;
+    let names = QueueNames::read(|prefix| contents.definitions(prefix))?;
+    let bar = Bar::new();
+    let digest = contents.digest(&mut |progress| bar.show(progress))?;
+    drop(bar);
+    let report = DigestReport {
+        dir: &dir.display().to_string(),
+        digest: &digest,
+        names: &names,
+    };
+    print(format, &report.text(), &report.json())?;
+    let is_whole = digest.logs.values().all(|log| log.unreadable == 0);
+    Ok(Outcome::of(is_whole))
+}
+
+/// Compares what directories hold.
+fn compare(dirs: &[PathBuf], format: Format) -> Result<Outcome, FsckError> {
+    let comparison = comparison::compare(dirs)?;
+    print(format, &comparison.text(), &comparison.json())?;
+    Ok(Outcome::of(comparison.are_equal()))
+}
+
+/// Verifies a directory, and prints what was found. `repair` gets the store if something is damaged.
+fn verify(
+    dir: &Path,
+    format: Format,
+    repair: impl FnOnce(StoppedStore, &Verification) -> Option<Repair>,
+) -> Result<Outcome, FsckError> {
+    let mut store = StoppedStore::lock(dir)?;
     let bar = Bar::new();
     let verified = store.verify(&mut |progress| {
         bar.show(progress);
@@ -90,15 +122,15 @@ fn verify(options: &Options) -> Result<Verification, FsckError> {
     };
     let shown = dir.display().to_string();
     let (mut text, mut json) = (report.text(&shown), report.json(&shown));
-    if options.task == Task::Repair && !verification.is_whole() {
-        let outcome = repair(dir, store, &verification);
+    let is_whole = verification.is_whole();
+    if !is_whole && let Some(outcome) = repair(store, &verification) {
         text = format!("{text}\n{}", outcome.text());
         if let Some(json) = json.as_object_mut() {
             json.insert("repair".to_owned(), outcome.json());
         }
     }
-    print(options.format, &text, &json)?;
-    Ok(verification)
+    print(format, &text, &json)?;
+    Ok(Outcome::of(is_whole))
 }
 
 /// What a repair came to.

@@ -15,6 +15,7 @@
 //! others go on.
 
 pub(super) mod access; // users, permissions, limits
+mod key_text; // the key of a definition as people read it
 mod kind; // the table of all kinds
 pub(super) mod policies; // policies and operator policies
 pub mod proposal; // from the decision to the change in memory
@@ -26,5 +27,6 @@ pub mod table; // definitions in memory
 mod tests;
 pub(super) mod topology; // virtual hosts, exchanges, queues, bindings
 
+pub use key_text::key_text;
 pub use kind::Kind;
 pub use queue_names::{QueueNames, unreadable_definitions};

@@ -1,5 +1,6 @@
 //! Sets of nodes, each a process of its own.
 
+mod comparing; // what stopped members hold
 mod members; // how a set is formed and changed
 mod nodes; // processes
 mod passing; // clients of followers
