@@ -60,9 +60,10 @@ pub(super) fn compare(dirs: &[PathBuf]) -> Result<Comparison, FsckError> {
     }
     let read = stores.into_iter().map(ReadStore::new);
     let mut read = read.collect::<Result<Vec<_>, _>>()?;
-    // The others are compared with one that has everything.
-    let is_there = |store: &ReadStore| store.digest.entry == upto;
-    let reference = read.remove(read.iter().position(is_there).unwrap_or(0));
+    // The others are compared with one that can be read and has everything.
+    let flaws = |store: &ReadStore| (store.unreadable(), store.digest.entry != upto);
+    let best = (0..read.len()).min_by_key(|at| read.get(*at).map(flaws));
+    let reference = read.remove(best.unwrap_or(0));
     let mut others = Vec::new();
     for store in &read {
         others.push(reference.compare(store)?);
@@ -129,6 +130,11 @@ impl ReadStore {
             told,
             left_off,
         }
+    }
+
+    /// Number of messages that cannot be read.
+    fn unreadable(&self) -> u64 {
+        self.digest.logs.values().map(|log| log.unreadable).sum()
     }
 
     /// What cannot be read, whatever others have.
