@@ -1,5 +1,6 @@
 """Leveret as the set under test. LEVERET_BIN names its binary, LEVERET_OLD_BIN that of the release before."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -10,11 +11,17 @@ from nodes import AMQP_PORT, API_PORT, Node, Set
 CLUSTER_PORT, CMQ_PORT = 25672, 5673
 SECRET = "the secret of this run"
 OLD_BIN = "LEVERET_OLD_BIN"
+LEVEL_S, COMPARE_S = 60.0, 300.0
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def program() -> str:
     return os.environ.get("LEVERET_BIN", str(ROOT / "target" / "release" / "leveret"))
+
+
+def can_compare() -> bool:
+    """Whether the binary is of a release that compares members."""
+    return "--compare" in subprocess.run([program(), "fsck", "--help"], capture_output=True, text=True).stdout
 
 
 def has_old_release() -> bool:
@@ -53,6 +60,9 @@ class LeveretNode(Node):
 
     def environment(self) -> dict[str, str]:
         return {"LD_PRELOAD": str(self.shim), "FAULTS_CLOCK": str(self.clock), "RUST_BACKTRACE": "1"}
+
+    def status(self) -> dict:
+        return json.loads(self.ctl("cluster_status", "--formatter", "json"))
 
     def ctl_command(self) -> list[str]:
         return [self.program, "ctl", "--data-dir", str(self.data_dir)]
@@ -105,3 +115,18 @@ class LeveretSet(Set):
             return True
 
         nodes.eventually(f"{node.name} is forgotten", forgotten)
+
+    def stores_differ(self) -> str:
+        """Kills all when they have applied the same, and compares what their directories hold."""
+        if self.size == 1 or not can_compare():
+            return ""
+        nodes.eventually("all members have everything", self._have_applied_the_same, LEVEL_S)
+        for node in self.members:
+            node.kill()
+        command = [program(), "fsck", "--compare", *(str(node.data_dir) for node in self.members)]
+        compared = subprocess.run(command, capture_output=True, text=True, timeout=COMPARE_S)
+        return "" if compared.returncode == 0 else compared.stdout + compared.stderr
+
+    def _have_applied_the_same(self) -> bool:
+        applied = {node.status()["set"]["applied"] for node in self.members}
+        return len(applied) == 1
