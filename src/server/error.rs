@@ -69,6 +69,19 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What is damaged in the data directory, if that is why.
+    pub(super) fn damage(&self) -> Option<String> {
+        if let StartError::Store(error) = self
+            && error.is_damage()
+        {
+            return Some(error.damage());
+        }
+        if let StartError::Set(SetError::Damaged(what)) = self {
+            return Some(what.clone());
+        }
+        None
+    }
+
     /// The exit code of the process: 75 if another broker uses the data directory, 69 if the broker cannot
     /// listen, 78 for configuration, 74 for all other errors, which are input and output.
     pub fn exit_code(&self) -> u8 {

@@ -10,23 +10,23 @@ use super::error::StartError;
 use super::set_options::SetSettings;
 use crate::clock::monotonic;
 use crate::cluster::node::RunningSet;
-use crate::store::{FjallStore, Identity, StoreError};
+use crate::store::{FjallStore, Identity};
 
 /// How long a node looks for a leader of its set before it gives up.
 const LEADER_WITHIN: Duration = Duration::from_secs(10);
 const LEADER_LOOK: Duration = Duration::from_millis(500);
 
-/// Keeps the files of this node aside. Changes nothing and returns the damage if no leader of its set answers: then
+/// Keeps the files of this node aside. Changes nothing and returns the refusal if no leader of its set answers: then
 /// nothing tells that the others have what is here.
 pub(super) async fn begin_anew(
     dir: PathBuf,
     settings: &SetSettings,
-    damage: StoreError,
+    refusal: StartError,
 ) -> Result<(), StartError> {
     // The file that tells it may be damaged too.
     let identity = Identity::read(&dir).ok();
     if identity.is_some_and(|identity| identity.is_none_or(|it| it.set.is_none())) {
-        return Err(damage.into()); // it has never been in a set
+        return Err(refusal); // it has never been in a set
     }
     let set = identity.flatten().and_then(|identity| identity.set);
     let deadline = monotonic() + LEADER_WITHIN;
@@ -43,9 +43,9 @@ pub(super) async fn begin_anew(
             "this node could get everything from the other members, but none of --cluster-peers knows a leader of its set: \
              start it again when they run"
         );
-        return Err(damage.into());
+        return Err(refusal);
     };
-    let why = damage.damage();
+    let why = refusal.damage().unwrap_or_default();
     blocking(move || FjallStore::begin_anew(&dir, &why)).await?;
     info!(leader, "this node begins anew: its files were damaged");
     Ok(())

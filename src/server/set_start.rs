@@ -11,16 +11,33 @@ use super::set_options::SetSettings;
 use super::{blocking, repair, settings};
 use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
-use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetOptions};
+use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetError, SetOptions};
 use crate::cluster::pass::PASSED_CLIENT;
-use crate::cluster::raft::{Member, MemberOptions};
+use crate::cluster::raft::{Member, MemberError, MemberOptions};
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
 use crate::store::{FjallOptions, FjallStore, OnDamage, StoreError};
 
-/// Opens the store as a member's, and takes part in the set.
+/// Takes part in the set. A node whose files are damaged begins anew.
 pub(super) async fn start(
+    process: &Arc<Process>,
+    set: SetSettings,
+    beginning: Beginning,
+) -> Result<RunningSet, StartError> {
+    let options = settings::store(&process.config(), &process.shares);
+    let recovers = options.on_damage == OnDamage::Recover;
+    match take_part(process, set.clone(), beginning).await {
+        Err(refusal) if recovers && refusal.damage().is_some() => {
+            repair::begin_anew(process.config().data_dir.clone(), &set, refusal).await?;
+            take_part(process, set, beginning).await
+        }
+        begun => begun,
+    }
+}
+
+/// Opens the store as a member's, and takes part in the set.
+async fn take_part(
     process: &Arc<Process>,
     set: SetSettings,
     beginning: Beginning,
@@ -32,17 +49,9 @@ pub(super) async fn start(
     })?;
     let options = settings::store(&config, &process.shares);
     let dir = config.data_dir.clone();
-    let opened = {
+    let (store, id, of_set) = {
         let dir = dir.clone();
-        blocking(move || open(&dir, options)).await
-    };
-    let (store, id, of_set) = match opened {
-        Err(damage) if damage.is_damage() && options.on_damage == OnDamage::Recover => {
-            repair::begin_anew(dir.clone(), &set, damage).await?;
-            let dir = dir.clone();
-            blocking(move || open(&dir, options)).await?
-        }
-        opened => opened?,
+        blocking(move || open(&dir, options)).await?
     };
     let beginning = match FjallStore::has_begun_anew(&dir)? {
         true => Beginning::JoinsAgain,
@@ -69,7 +78,8 @@ pub(super) async fn start(
         };
         match Member::start(options, store, peers).await {
             Ok(member) => Ok(member as Arc<dyn Group>),
-            Err(error) => Err(GroupError(error.to_string())),
+            Err(MemberError::Damaged(what)) => Err(SetError::Damaged(what)),
+            Err(error) => Err(GroupError(error.to_string()).into()),
         }
     };
     let running = RunningSet::start(options, listener, node, join).await?;

@@ -9,6 +9,8 @@ pub enum SetError {
     Group(#[from] GroupError),
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error("the data directory is damaged: {0}")]
+    Damaged(String),
     /// A text for the operator.
     #[error("{0}")]
     Refused(String),

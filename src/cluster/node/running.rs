@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::asking::{address_of, ask, leader_of};
 use super::bridge::Bridge;
 use super::error::SetError;
-use super::group::{Group, GroupError};
+use super::group::Group;
 use super::requests::Requests;
 use super::set_node::{Node, SetNode};
 use crate::clock;
@@ -66,7 +66,7 @@ impl RunningSet {
         join: impl FnOnce(MemberInfo, Arc<dyn Peers>) -> F,
     ) -> Result<RunningSet, SetError>
     where
-        F: Future<Output = Result<Arc<dyn Group>, GroupError>>,
+        F: Future<Output = Result<Arc<dyn Group>, SetError>>,
     {
         let identity = Identity {
             node: options.id,

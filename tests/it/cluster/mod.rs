@@ -1,6 +1,7 @@
 //! Sets of nodes, each a process of its own.
 
 mod comparing; // what stopped members hold
+mod damage; // damaged bodies in the log
 mod members; // how a set is formed and changed
 mod nodes; // processes
 mod passing; // clients of followers

@@ -6,12 +6,12 @@ use leveret::wire::protocol::basic;
 use super::nodes::{Node, agreed_leader, nodes};
 use crate::support::{Client, Peer, eventually, eventually_eq};
 
-const QUEUE: &str = "jobs";
+pub(super) const QUEUE: &str = "jobs";
 /// Several frames, and more than the buffers on the way.
 const LARGE: usize = 3_000_000;
 
 /// A client of this node, with channel 1, as soon as the node or its leader serves clients.
-async fn connect(node: &Node) -> Peer {
+pub(super) async fn connect(node: &Node) -> Peer {
     let serves = || node.check("ready-to-serve-clients") == "200";
     eventually("clients are served", serves).await;
     let mut peer = Peer::connect(node.amqp.parse().unwrap(), Client::default()).await;
@@ -19,7 +19,7 @@ async fn connect(node: &Node) -> Peer {
     peer
 }
 
-async fn publish_confirmed(peer: &mut Peer, body: &[u8]) {
+pub(super) async fn publish_confirmed(peer: &mut Peer, body: &[u8]) {
     peer.publish(1, QUEUE, body).await;
     let (_, confirm) = peer.method().await;
     let acked = AMQPClass::Basic(basic::AMQPMethod::Ack(basic::Ack::default()));

@@ -62,6 +62,9 @@ pub struct MemberOptions {
 pub enum MemberError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Raft cannot read what it needs of the log.
+    #[error("the data directory is damaged: {0}")]
+    Damaged(String),
     #[error("{0}")]
     Raft(String),
     #[error("this node belongs to a cluster already")]
@@ -255,7 +258,14 @@ impl Member {
         };
         let config = Arc::new(config.validate().map_err(raft_error)?);
         let raft = Raft::new(self.options.this.id, config, network, log, machine).await;
-        let raft = raft.map_err(raft_error)?;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(failure) => {
+                durability.wait_over().await;
+                let damage = durability.damage();
+                return Err(damage.map_or_else(|| raft_error(failure), MemberError::Damaged));
+            }
+        };
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         *self.running.lock() = Some(Running {
             number,

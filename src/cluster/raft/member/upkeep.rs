@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::super::standing::Standing;
 use super::super::types::Group;
-use super::{Member, Moment, Running};
+use super::{Member, MemberError, Moment, Running};
 use crate::store::Journal;
 
 /// Interval of the looks whether the log has grown beyond its bounds.
@@ -113,7 +113,12 @@ impl Member {
         let store = self.store.clone();
         let reopened = tokio::task::spawn_blocking(move || store.reopen()).await;
         let restarted = match reopened {
-            Ok(Ok(())) => self.run().await.map_err(|e| e.to_string()),
+            Ok(Ok(())) => self.run().await.map_err(|failure| {
+                if let MemberError::Damaged(damage) = &failure {
+                    self.break_down(damage);
+                }
+                failure.to_string()
+            }),
             Ok(Err(failure)) => {
                 if failure.is_damage() {
                     self.break_down(&failure.damage());

@@ -1,0 +1,60 @@
+//! A member whose log is damaged where only Raft reads it.
+
+use super::nodes::{Node, agreed_leader, eventually, nodes};
+use super::passing::{QUEUE, connect, publish_confirmed};
+
+const BODY: &[u8] = b"a body that is damaged afterwards";
+/// Enough that Raft, which looks for the beginning of a term by halves, reads one of their entries.
+const MESSAGES: usize = 64;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut set = nodes(dir.path(), ["a", "b", "c"]);
+    set.iter_mut().for_each(Node::start);
+    let leader = agreed_leader(&set.each_ref());
+    let hurt = (leader + 1) % set.len();
+    let mut peer = connect(&set[leader]).await;
+    peer.declare_durable(1, QUEUE, &[]).await;
+    peer.confirm_select(1).await;
+    for _ in 0..MESSAGES {
+        publish_confirmed(&mut peer, BODY).await;
+    }
+    set[leader].ok(&["await_online_nodes", "3"]);
+    set[hurt].kill();
+    assert!(damage_bodies(&set[hurt]) > MESSAGES / 2);
+    set[hurt].start();
+    eventually("it begins anew", || {
+        match set[hurt].path("damaged/member-1").exists() {
+            true => Ok(()),
+            false => Err("it has not begun".to_owned()),
+        }
+    });
+    eventually("it is whole", || {
+        match set[hurt].path("begins-anew").exists() {
+            true => Err("it has not got everything yet".to_owned()),
+            false => Ok(()),
+        }
+    });
+    set[leader].ok(&["transfer_leadership", set[hurt].name]);
+    let mut peer = connect(&set[hurt]).await;
+    for _ in 0..MESSAGES {
+        assert_eq!(peer.get_no_ack(1, QUEUE).await.unwrap().body, BODY);
+    }
+}
+
+/// Flips a bit in each body that the log of a killed node has; returns how many there are.
+fn damage_bodies(node: &Node) -> usize {
+    let log = node.path("log/0.log");
+    let mut octets = std::fs::read(&log).unwrap();
+    let bodies = octets.windows(BODY.len()).enumerate();
+    let found: Vec<usize> = bodies
+        .filter(|(_, seen)| *seen == BODY)
+        .map(|(at, _)| at)
+        .collect();
+    for at in &found {
+        octets[*at] ^= 1;
+    }
+    std::fs::write(&log, octets).unwrap();
+    found.len()
+}
