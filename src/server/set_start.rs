@@ -17,7 +17,7 @@ use crate::cluster::raft::{Member, MemberError, MemberOptions};
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
-use crate::store::{FjallOptions, FjallStore, OnDamage, StoreError};
+use crate::store::{FjallOptions, FjallStore, OnDamage, Replica, StoreError};
 
 /// Takes part in the set. A node whose files are damaged begins anew.
 pub(super) async fn start(

@@ -23,7 +23,7 @@ mod ranges; // sets of offsets
 mod record; // the small records, pure
 mod replica; // the store of a member of a set
 #[cfg(test)]
-mod replica_model; // the same in memory, over a simulated disk
+pub(crate) mod replica_model; // the same in memory, over a simulated disk
 mod verify; // what a verification finds, pure
 mod worker; // a named background thread
 mod writes; // a batch as writes of keys, pure

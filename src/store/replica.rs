@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{EntryId, Proposal, StoreError, Vote};
+use super::{EntryId, Identity, Proposal, StoreError, Vote};
 
 /// The store of a member. One thread changes its log; everything else may be called meanwhile.
 pub trait Replica: Send + Sync + 'static {
@@ -13,6 +13,16 @@ pub trait Replica: Send + Sync + 'static {
     type Incoming: IncomingSnapshot<Received = Self::Received>;
     /// A snapshot that was received and is on disk.
     type Received: Send + 'static;
+
+    /// Who this node is in its set. `None` outside a set.
+    fn identity(&self) -> Result<Option<Identity>, StoreError>;
+
+    /// Notes which set this node belongs to.
+    fn note_set(&self, set: u64) -> Result<(), StoreError>;
+
+    /// Makes this record of members the one that holds, where there is none: the broker that ran alone becomes the
+    /// first member. Called before the replication starts.
+    fn begin_set(&self, members: &[u8]) -> Result<(), StoreError>;
 
     /// Writes the next entry. A power loss may undo it until [`Replica::sync_log`].
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError>;
@@ -47,6 +57,9 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Applies the entries up to `upto`, in order. They are durable here, and a majority has them.
     fn apply_entries(&self, upto: u64) -> Result<(), StoreError>;
+
+    /// Number and bytes of the entries that are kept for others.
+    fn kept_entries(&self) -> Result<(usize, u64), StoreError>;
 
     /// The entry up to which entries must be purged so that at most `keep_bytes` of them stay.
     fn excess_upto(&self, keep_bytes: u64) -> Result<u64, StoreError>;

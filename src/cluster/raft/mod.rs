@@ -9,6 +9,7 @@ mod message; // messages between members as bytes, pure
 mod network; // Raft's calls to the others
 mod origin; // who asks this node
 mod peers; // how this node calls the others
+mod proposer; // proposes the changes of one leadership
 mod purge; // up to where the log is purged, pure
 mod replicated; // the store on which the leader runs the broker
 mod runtime; // tasks, time and threads of the group

@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use openraft::Raft;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::machine::Machine;
-use super::tracker::{Lost, Proposals};
-use super::types::{Changes, Group, LogId};
+use super::proposer::Proposer;
+use super::tracker::Lost;
 use crate::model::{LogId as QueueLog, Ticket};
 use crate::store::{
     Batch, DefinitionEntry, FjallStore, Journal, LogState, Store, StoreError, StoredChunk,
@@ -21,10 +19,7 @@ use crate::store::{
 /// The store of one leadership.
 pub(super) struct Replicated {
     store: Arc<FjallStore>,
-    raft: Raft<Group, Machine<FjallStore>>,
-    /// An entry of this leadership.
-    own: LogId,
-    proposals: Arc<Proposals>,
+    proposer: Proposer<FjallStore>,
     /// Logs whose removal is proposed in this leadership, and which the store may not know yet to be removed.
     removals: Mutex<HashSet<QueueLog>>,
     runtime: Handle,
@@ -33,16 +28,12 @@ pub(super) struct Replicated {
 impl Replicated {
     pub(super) fn new(
         store: Arc<FjallStore>,
-        raft: Raft<Group, Machine<FjallStore>>,
-        own: LogId,
-        proposals: Arc<Proposals>,
+        proposer: Proposer<FjallStore>,
         runtime: Handle,
     ) -> Replicated {
         Replicated {
             store,
-            raft,
-            own,
-            proposals,
+            proposer,
             removals: Mutex::default(),
             runtime,
         }
@@ -68,28 +59,25 @@ impl Journal for Replicated {
         if proposal.is_empty() {
             return Ok(());
         }
-        let tracker = self.proposals.next(batch.ticket)?;
-        let write = self
-            .raft
-            .write(Changes(proposal))
-            .with_leader(*self.own.committed_leader_id())
-            .responder(tracker);
-        let sent = self.runtime.block_on(async move { write.await });
-        sent.map_err(|_| not_leading())
+        let proposed = self.proposer.propose(batch.ticket, proposal);
+        Ok(self.runtime.block_on(proposed)?)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.proposals.wait_committed()?)
+        Ok(self.proposer.proposals.wait_committed()?)
     }
 
     /// Batches are committed one after the other, and publishers wait for the first.
     fn sync_some(&self, batches: RangeInclusive<Ticket>) -> Result<Ticket, StoreError> {
-        let committed = self.proposals.wait_committed_some(*batches.start())?;
+        let committed = self
+            .proposer
+            .proposals
+            .wait_committed_some(*batches.start())?;
         Ok(committed.unwrap_or(*batches.end()).min(*batches.end()))
     }
 
     fn apply(&self) -> Result<(), StoreError> {
-        Ok(self.proposals.wait_applied()?)
+        Ok(self.proposer.proposals.wait_applied()?)
     }
 
     fn throttled(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Where the group runs: tasks and time are tokio's, and what blocks has threads of its own.
+//! Where the group runs: tasks and time are tokio's, and what blocks has threads of its own. Tests may run it in a
+//! simulation, where both are virtual.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -6,13 +7,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+#[cfg(test)]
+use super::tests::simulation;
+
 /// The runtime of the group's tasks.
+#[cfg(not(test))]
 pub(super) type Runtime = openraft::impls::TokioRuntime;
+#[cfg(test)]
+pub(super) type Runtime = simulation::Runtime;
 
 /// Does work that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
+    #[cfg(test)]
+    if let Some(world) = simulation::World::current() {
+        return simulation::blocking(world, work).await;
+    }
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other)
 }
@@ -23,6 +34,11 @@ pub(super) fn on_own_thread(
     name: &str,
     mut step: impl FnMut(&mut Context<'_>) -> Poll<ControlFlow<()>> + Send + 'static,
 ) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(world) = simulation::World::current() {
+        world.spawn(simulation::take_steps(world.clone(), step));
+        return Ok(());
+    }
     let take_steps = move || {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use openraft::Instant;
+use openraft::alias::InstantOf;
+use openraft::type_config::TypeConfigExt;
 use parking_lot::Mutex;
 
-use crate::clock;
+use super::types::Group;
 use crate::store::StoreError;
 
 /// How long a snapshot counts after it was sent: soon Raft knows that the member has it.
@@ -25,7 +28,7 @@ pub(super) struct Sendings {
 struct Sending {
     /// The snapshot's last entry.
     entry: u64,
-    ended: Option<Instant>,
+    ended: Option<InstantOf<Group>>,
 }
 
 impl Sendings {
@@ -72,7 +75,7 @@ pub(super) struct UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(sending) = self.sendings.by_member.lock().get_mut(&self.to) {
-            sending.ended = Some(clock::monotonic());
+            sending.ended = Some(Group::now());
         }
     }
 }

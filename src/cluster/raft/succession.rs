@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use openraft::alias::VoteOf;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
+use openraft::type_config::TypeConfigExt;
 use openraft::{Raft, ServerState};
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -93,7 +94,7 @@ impl<R: Replica> Succession<R> {
             return;
         };
         for pause in PAUSES_MS {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Group::sleep(Duration::from_millis(pause)).await;
             let is_current = self.followed().is_some_and(|now| now.vote == followed.vote);
             if !is_current {
                 return;

@@ -73,6 +73,16 @@ impl Proposals {
         self.reached.lock().lost
     }
 
+    /// The last proposal that is committed, unless the leadership is lost.
+    #[cfg(test)]
+    pub(super) fn committed(&self) -> Result<u64, Lost> {
+        let reached = self.reached.lock();
+        match reached.lost {
+            true => Err(Lost),
+            false => Ok(reached.committed),
+        }
+    }
+
     /// Waits until everything is committed that was proposed before.
     pub(super) fn wait_committed(&self) -> Result<(), Lost> {
         let upto = self.reached.lock().proposed;

@@ -30,30 +30,6 @@ impl FjallStore {
         open().map_err(|error| error.advised(dir))
     }
 
-    /// Who this node is in its set. `None` outside a set.
-    pub fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        Identity::read(&self.core.dir)
-    }
-
-    /// Notes which set this node belongs to.
-    pub fn note_set(&self, set: u64) -> Result<(), StoreError> {
-        let identity = self.identity()?.ok_or(StoreError::Closed)?;
-        let set = Some(set);
-        Identity { set, ..identity }.write(&self.core.dir)
-    }
-
-    /// Makes this record of members the one that holds, where there is none: the broker that ran alone becomes the
-    /// first member. Called before the replication starts.
-    pub fn begin_set(&self, members: &[u8]) -> Result<(), StoreError> {
-        let open = self.core.open()?;
-        let applied = open.changing();
-        let mut writes = open.spaces.batch(1);
-        writes.insert(&open.spaces.meta, keys::MEMBERS, members);
-        writes.commit().map_err(failed("writing"))?;
-        drop(applied);
-        open.checkpoint_whole()
-    }
-
     /// The changes of a batch, as the set is asked to make them. `removals` are the logs whose removal is proposed and may
     /// not be applied yet. Only an applied removal is the store's own: one that is proposed may never come true.
     pub fn propose(&self, batch: &Batch, removals: &mut HashSet<LogId>) -> Proposal {
@@ -64,17 +40,32 @@ impl FjallStore {
         removals.extend(removed_logs);
         proposal
     }
-
-    /// Number and bytes of the entries that are kept for others.
-    pub fn kept_entries(&self) -> Result<(usize, u64), StoreError> {
-        Ok(self.core.open()?.log.kept())
-    }
 }
 
 impl Replica for FjallStore {
     type Outgoing = SnapshotSource;
     type Incoming = SnapshotTarget;
     type Received = Received;
+
+    fn identity(&self) -> Result<Option<Identity>, StoreError> {
+        Identity::read(&self.core.dir)
+    }
+
+    fn note_set(&self, set: u64) -> Result<(), StoreError> {
+        let identity = self.identity()?.ok_or(StoreError::Closed)?;
+        let set = Some(set);
+        Identity { set, ..identity }.write(&self.core.dir)
+    }
+
+    fn begin_set(&self, members: &[u8]) -> Result<(), StoreError> {
+        let open = self.core.open()?;
+        let applied = open.changing();
+        let mut writes = open.spaces.batch(1);
+        writes.insert(&open.spaces.meta, keys::MEMBERS, members);
+        writes.commit().map_err(failed("writing"))?;
+        drop(applied);
+        open.checkpoint_whole()
+    }
 
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
         self.core.wait_for_applies()?;
@@ -171,6 +162,10 @@ impl Replica for FjallStore {
         }
         self.maintenance.applied(progress);
         Ok(())
+    }
+
+    fn kept_entries(&self) -> Result<(usize, u64), StoreError> {
+        Ok(self.core.open()?.log.kept())
     }
 
     fn excess_upto(&self, keep_bytes: u64) -> Result<u64, StoreError> {

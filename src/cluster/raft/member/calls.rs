@@ -19,9 +19,9 @@ use super::super::succession::{Question, Succession};
 use super::super::transfer;
 use super::super::types::{Group, entry_id};
 use super::{Member, MemberError, Running};
-use crate::store::{FjallStore, Replica};
+use crate::store::{Journal, Replica};
 
-impl Running {
+impl<R: Replica> Running<R> {
     /// What a candidate hears as long as this member rests. One that was asked to take over need not wait.
     fn refusal_of(&self, request: &VoteRequest<Group>) -> Option<VoteResponse<Group>> {
         let rests = self.rest.is_some_and(|rest| Group::now() < rest.votes_from);
@@ -33,7 +33,7 @@ impl Running {
     }
 }
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Answers a call of another member.
     pub async fn handle(&self, from: &Origin, kind: u8, request: Bytes) -> Bytes {
         message::answer(self.try_handle(from, kind, request).await)
@@ -121,7 +121,7 @@ impl Member {
         if running.number != number {
             return Err(refused(&"this node has started again meanwhile"));
         }
-        let snapshot = SnapshotOf::<Group, Image<FjallStore>> {
+        let snapshot = SnapshotOf::<Group, Image<R>> {
             meta,
             snapshot: Image::Received(received),
         };
@@ -136,7 +136,7 @@ impl Member {
         }
     }
 
-    fn succession(&self) -> Result<Succession<FjallStore>, MemberError> {
+    fn succession(&self) -> Result<Succession<R>, MemberError> {
         let running = self.running()?;
         Ok(Succession {
             raft: running.raft,

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::Membership;
+use openraft::type_config::TypeConfigExt;
 
+use super::super::runtime::blocking;
 use super::super::standing::{MemberInfo, Standing};
-use super::super::types::{Members, NodeFacts, log_id};
+use super::super::types::{Group, Members, NodeFacts, log_id};
 use super::{CATCH_UP_WITHIN, Member, MemberError, raft_error};
-use crate::store::{EntryId, FjallStore, Replica};
+use crate::store::{EntryId, Journal, Replica};
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Begins a set with these members, of which this node is one. What a broker that ran alone has left here is what
     /// the set begins with; then the others are added.
     pub async fn form(&self, members: Vec<MemberInfo>) -> Result<(), MemberError> {
@@ -57,7 +59,7 @@ impl Member {
         self.shut_down().await;
         let set = rand::random::<u64>().max(1);
         let (store, me) = (self.store.clone(), self.options.this.clone());
-        let begun = tokio::task::spawn_blocking(move || give_up_others(&store, &me, set));
+        let begun = blocking(move || give_up_others(&*store, &me, set));
         let begun = begun.await.map_err(raft_error).flatten();
         if begun.is_ok() {
             self.set.put(set);
@@ -70,7 +72,7 @@ impl Member {
     async fn until_leading(&self) -> Result<(), MemberError> {
         let mut standing = self.standing();
         let leads = standing.wait_for(|standing| matches!(standing, Standing::Leads(_)));
-        let leads = tokio::time::timeout(CATCH_UP_WITHIN, leads).await;
+        let leads = Group::timeout(CATCH_UP_WITHIN, leads).await;
         leads.map_err(raft_error)?.map_err(raft_error)?;
         Ok(())
     }
@@ -85,7 +87,7 @@ fn sole_member(me: &MemberInfo, applied: EntryId) -> Result<Vec<u8>, MemberError
 
 /// Applies all that the log has, and makes this member the only one. A crash on the way leaves a node without a majority,
 /// which the other members refuse.
-fn give_up_others(store: &FjallStore, me: &MemberInfo, set: u64) -> Result<(), MemberError> {
+fn give_up_others(store: &impl Replica, me: &MemberInfo, set: u64) -> Result<(), MemberError> {
     store.sync_log()?;
     let last = store.replica_state()?.last;
     store.note_majority(last);

@@ -9,6 +9,7 @@ use openraft::{Instant, RaftMetrics, ServerState};
 use super::super::standing::{Evidence, Standing, standing_of};
 use super::super::types::Group;
 use super::{Member, Used};
+use crate::store::{Journal, Replica};
 
 /// Where this node stands.
 pub(super) struct Judged {
@@ -24,7 +25,7 @@ impl Used {
     }
 }
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     pub(super) fn judge(&self, metrics: &RaftMetrics<Group>) -> Judged {
         // Read first: what is heard is as old as it is by then, or older.
         let since_boot = self.look_at_clocks();

@@ -6,16 +6,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::TypeConfigExt;
 use openraft::{Instant, RaftMetrics};
 use tokio::runtime::Handle;
 
+use super::super::proposer::Proposer;
 use super::super::replicated::Replicated;
 use super::super::standing::Standing;
 use super::super::tracker::Proposals;
 use super::super::types::{Changes, Group, LogId};
 use super::{Core, Member, MemberError, NotLeading, Used, raft_error};
 use crate::clock::Mandate;
-use crate::store::{Proposal, Store};
+use crate::store::{Journal, Proposal, Replica, Store};
 
 /// How long a handover may take.
 const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
@@ -28,9 +30,27 @@ pub struct Led {
     pub mandate: Arc<Mandate>,
 }
 
+/// A leadership of which everything that was proposed before is applied to its store.
+pub(in super::super) struct Begun<R: Replica> {
+    pub(in super::super) proposer: Proposer<R>,
+    pub(in super::super) mandate: Arc<Mandate>,
+}
+
 impl Member {
     /// What the leader runs the broker with, when everything that was proposed before is applied to its store.
     pub async fn lead(&self) -> Result<Led, NotLeading> {
+        let Begun { proposer, mandate } = self.begin().await?;
+        let store = Replicated::new(self.store.clone(), proposer, Handle::current());
+        Ok(Led {
+            store: Arc::new(store),
+            mandate,
+        })
+    }
+}
+
+impl<R: Replica + Journal> Member<R> {
+    /// Begins a leadership.
+    pub(in super::super) async fn begin(&self) -> Result<Begun<R>, NotLeading> {
         let raft = self.running().map_err(|_| NotLeading)?.raft;
         let mut standing = self.standing();
         let Standing::Leads(leadership) = *standing.borrow_and_update() else {
@@ -40,14 +60,16 @@ impl Member {
             // An entry of its own, behind all that an earlier broker of the same term may have proposed.
             let barrier = raft.client_write(Changes(Proposal::default()));
             tokio::select! {
+                biased;
+                _ = standing.changed() => return Err(NotLeading),
                 applied = barrier => if let Ok(applied) = applied {
                     break *applied.log_id();
                 },
-                _ = standing.changed() => return Err(NotLeading),
             }
             tokio::select! {
-                () = tokio::time::sleep(self.options.heartbeat) => {}
+                biased;
                 _ = standing.changed() => return Err(NotLeading),
+                () = Group::sleep(self.options.heartbeat) => {}
             }
         };
         if leader_term(&own) != leadership.term {
@@ -65,9 +87,8 @@ impl Member {
             before.end();
         }
         self.end_others(&self.standing.borrow());
-        let store = Replicated::new(self.store.clone(), raft, own, proposals, Handle::current());
-        Ok(Led {
-            store: Arc::new(store),
+        Ok(Begun {
+            proposer: Proposer::new(raft, own, proposals),
             mandate,
         })
     }
@@ -91,7 +112,7 @@ impl Member {
                 }
             }
         };
-        let follows = tokio::time::timeout(TRANSFER_WITHIN, follows).await;
+        let follows = Group::timeout(TRANSFER_WITHIN, follows).await;
         follows.map_err(|_| MemberError::NotTransferred)
     }
 
@@ -99,7 +120,7 @@ impl Member {
     /// so, or `None` if this node is to lead and does.
     pub(super) async fn ask_to_lead(
         &self,
-        raft: &Core,
+        raft: &Core<R>,
         to: Option<u64>,
     ) -> Result<Option<u64>, MemberError> {
         let me = self.options.this.id;

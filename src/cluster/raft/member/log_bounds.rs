@@ -13,9 +13,9 @@ use crate::store::{Journal, Replica, StoreError};
 /// A member that was heard within this time counts as live.
 const LIVE_WITHIN: Duration = Duration::from_secs(10);
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Purges what the log has beyond its bounds.
-    pub(super) async fn look_at_log(&self, raft: &Core, metrics: &RaftMetrics<Group>) {
+    pub(super) async fn look_at_log(&self, raft: &Core<R>, metrics: &RaftMetrics<Group>) {
         let Ok(Some(upto)) = self.purge_due(metrics) else {
             return; // a store that has failed purges later
         };

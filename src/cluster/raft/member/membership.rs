@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::TypeConfigExt;
 use tracing::info;
 
 use super::super::standing::MemberInfo;
-use super::super::types::NodeFacts;
+use super::super::types::{Group, NodeFacts};
 use super::{CATCH_UP_WITHIN, Core, Member, MemberError, raft_error};
+use crate::store::{Journal, Replica};
 
 /// Entries that a new member may lack when it gets its vote: the set waits for them then.
 const LAG_MAX: u64 = 256;
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Adds a node. It has what the set has, and votes, when this returns.
     pub async fn add(&self, new: MemberInfo) -> Result<(), MemberError> {
         let _change = self.changes.lock().await;
@@ -32,7 +34,7 @@ impl Member {
         let learner = raft.add_learner(new.id, NodeFacts::of(&new), false).await;
         learner.map_err(raft_error)?;
         let caught_up = self.until_caught_up(&raft, &new);
-        let caught_up = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+        let caught_up = Group::timeout(CATCH_UP_WITHIN, caught_up).await;
         caught_up.map_err(raft_error)??;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([new.id]));
         raft.change_membership(change, true)
@@ -61,7 +63,7 @@ impl Member {
     }
 
     /// Waits until a member lacks so little that the set can wait for it.
-    async fn until_caught_up(&self, raft: &Core, new: &MemberInfo) -> Result<(), MemberError> {
+    async fn until_caught_up(&self, raft: &Core<R>, new: &MemberInfo) -> Result<(), MemberError> {
         let mut changes = raft.metrics();
         loop {
             {

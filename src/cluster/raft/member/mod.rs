@@ -33,7 +33,7 @@ use super::standing::{Leadership, Leaderships, MemberInfo, Standing};
 use super::tracker::Proposals;
 use super::types::{Group, members_of};
 use crate::clock::{self, Mandate};
-use crate::store::{FjallStore, Replica, StoreError, Vote};
+use crate::store::{FjallStore, Journal, Replica, StoreError, Vote};
 
 pub use leadership::Led;
 
@@ -100,16 +100,16 @@ pub enum MemberError {
 #[error("this node does not lead its cluster")]
 pub struct NotLeading;
 
-type Core = Raft<Group, Machine<FjallStore>>;
+type Core<R> = Raft<Group, Machine<R>>;
 type Moment = InstantOf<Group>;
 
 /// This node's part in the Raft group of its set.
-pub struct Member {
+pub struct Member<R: Replica = FjallStore> {
     options: MemberOptions,
-    store: Arc<FjallStore>,
+    store: Arc<R>,
     peers: Arc<dyn Peers>,
     set: Arc<SetId>,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<Running<R>>>,
     standing: watch::Sender<Standing>,
     /// When the leader was heard last, and which it is.
     heard: Mutex<Option<(u64, Moment)>>,
@@ -146,13 +146,23 @@ struct Used {
     mandate: Arc<Mandate>,
 }
 
-#[derive(Clone)]
-struct Running {
+struct Running<R: Replica> {
     /// Tells it from earlier ones.
     number: u64,
-    raft: Core,
-    durability: Arc<Durability<FjallStore>>,
+    raft: Core<R>,
+    durability: Arc<Durability<R>>,
     rest: Option<Rest>,
+}
+
+impl<R: Replica> Clone for Running<R> {
+    fn clone(&self) -> Running<R> {
+        Running {
+            number: self.number,
+            raft: self.raft.clone(),
+            durability: Arc::clone(&self.durability),
+            rest: self.rest,
+        }
+    }
 }
 
 /// A member that starts again does not know when it has heard its leader last, and that may count on it still.
@@ -167,13 +177,13 @@ fn raft_error(error: impl std::fmt::Display) -> MemberError {
     MemberError::Raft(error.to_string())
 }
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Starts the member over the store of its data directory.
     pub async fn start(
         options: MemberOptions,
-        store: Arc<FjallStore>,
+        store: Arc<R>,
         peers: Arc<dyn Peers>,
-    ) -> Result<Arc<Member>, MemberError> {
+    ) -> Result<Arc<Member<R>>, MemberError> {
         let identity = store.identity()?.ok_or(StoreError::Closed)?;
         let members = members_of(&store.replica_state()?).map_err(raft_error)?;
         let known = members.membership().get_node(&identity.node);
@@ -223,7 +233,7 @@ impl Member {
             receiving: tokio::sync::Mutex::default(),
         });
         member.run().await?;
-        tokio::spawn(Arc::clone(&member).watch());
+        drop(Group::spawn(Arc::clone(&member).watch()));
         Ok(member)
     }
 
@@ -295,7 +305,7 @@ impl Member {
         }))
     }
 
-    fn running(&self) -> Result<Running, MemberError> {
+    fn running(&self) -> Result<Running<R>, MemberError> {
         let running = self.running.lock().clone();
         running
             .ok_or_else(|| MemberError::Raft("this node has failed, and starts again".to_owned()))
@@ -325,7 +335,7 @@ impl Member {
 
     async fn shut_down(&self) {
         let running = self.running.lock().take();
-        Member::end(running).await;
+        Self::end(running).await;
     }
 
     /// As [`Member::shut_down`], unless another one runs already.
@@ -335,10 +345,10 @@ impl Member {
             let is_same = running.as_ref().is_some_and(|it| it.number == number);
             if is_same { running.take() } else { None }
         };
-        Member::end(running).await;
+        Self::end(running).await;
     }
 
-    async fn end(running: Option<Running>) {
+    async fn end(running: Option<Running<R>>) {
         let Some(running) = running else {
             return;
         };

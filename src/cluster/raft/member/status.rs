@@ -8,9 +8,9 @@ use openraft::async_runtime::WatchReceiver;
 
 use super::super::standing::{ClusterStatus, MemberRole, MemberStatus};
 use super::Member;
-use crate::store::Replica;
+use crate::store::{Journal, Replica};
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// The set as this node knows it.
     pub fn status(&self) -> ClusterStatus {
         let state = self.store.replica_state().unwrap_or_default();

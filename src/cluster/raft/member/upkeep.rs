@@ -11,10 +11,11 @@ use openraft::type_config::TypeConfigExt;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::super::runtime::blocking;
 use super::super::standing::Standing;
 use super::super::types::Group;
 use super::{Member, MemberError, Moment, Running};
-use crate::store::Journal;
+use crate::store::{Journal, Replica};
 
 /// Interval of the looks whether the log has grown beyond its bounds.
 const LOG_LOOK: Duration = Duration::from_secs(1);
@@ -23,9 +24,9 @@ const STALL_MAX: Duration = Duration::from_secs(2);
 /// Pause before a member that has failed starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-impl Member {
+impl<R: Replica + Journal> Member<R> {
     /// Keeps the standing up to date, and starts the member again when it has failed.
-    pub(super) async fn watch(self: Arc<Member>) {
+    pub(super) async fn watch(self: Arc<Member<R>>) {
         let mut stopped = self.stopped.subscribe();
         while !*stopped.borrow_and_update() {
             let running = self.running.lock().clone();
@@ -38,7 +39,7 @@ impl Member {
 
     /// Follows Raft's metrics until it ends. They change with each entry, so once it is known who leads only changes of
     /// that count, and time.
-    async fn follow(&self, running: &Running, stopped: &mut watch::Receiver<bool>) {
+    async fn follow(&self, running: &Running<R>, stopped: &mut watch::Receiver<bool>) {
         let mut changes = running.raft.metrics();
         let mut roles = running.raft.server_metrics();
         let mut stall = Stall::default();
@@ -86,13 +87,14 @@ impl Member {
                 }
             };
             tokio::select! {
+                biased;
+                _ = stopped.changed() => return,
                 changed = changed => if changed.is_err() {
                     self.stand(Standing::NoMajority);
                     self.shut_down_only(running.number).await;
                     return;
                 },
-                () = tokio::time::sleep(self.options.heartbeat) => {}
-                _ = stopped.changed() => return,
+                () = Group::sleep(self.options.heartbeat) => {}
             }
         }
     }
@@ -101,8 +103,9 @@ impl Member {
     async fn restart(&self, stopped: &mut watch::Receiver<bool>) {
         self.stand(Standing::NoMajority);
         tokio::select! {
-            () = tokio::time::sleep(RESTART_AFTER) => {}
+            biased;
             _ = stopped.changed() => return,
+            () = Group::sleep(RESTART_AFTER) => {}
         }
         let Ok(_change) = self.changes.try_lock() else {
             return;
@@ -111,7 +114,7 @@ impl Member {
             return;
         }
         let store = self.store.clone();
-        let reopened = tokio::task::spawn_blocking(move || store.reopen()).await;
+        let reopened = blocking(move || store.reopen()).await;
         let restarted = match reopened {
             Ok(Ok(())) => self.run().await.map_err(|failure| {
                 if let MemberError::Damaged(damage) = &failure {
@@ -142,7 +145,7 @@ impl Member {
     }
 
     /// Hands over when this leader's disk has stalled, if another member answers.
-    async fn look_at_disk(&self, stall: &mut Stall, running: &Running) {
+    async fn look_at_disk(&self, stall: &mut Stall, running: &Running<R>) {
         let leads = matches!(*self.standing.borrow(), Standing::Leads(_));
         let is_due = stall.is_due(running.durability.progress(), Group::now());
         if leads && is_due {

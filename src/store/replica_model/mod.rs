@@ -1,122 +1,112 @@
 //! The store of a member in memory, over a simulated disk: what a crash may leave of a log. The simulation of a set runs
 //! on it, and a test of the store on disk runs the same commands on both.
 
+mod contents; // what it holds, and what a crash may leave of it
+mod snapshot; // all of it, for another member
+
 use std::ops::Range;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
-use super::{
-    EntryId, IncomingSnapshot, OutgoingSnapshot, Proposal, Replica, ReplicaState, StoreError, Vote,
-};
+use super::keys::KeyspaceName;
+use super::writes::{Change, Write};
+use super::{Batch, EntryId, Identity, Journal, Proposal, Replica, ReplicaState, StoreError, Vote};
 
-/// Entries of a log from the first one on.
-pub(crate) type Entries = Vec<(EntryId, Proposal)>;
+use contents::{Access, Contents, LogChange, id_at, position};
+pub(crate) use contents::{DiskFault, Entries, Plant};
+use snapshot::{ModelSnapshot, ReceivedModel};
+
+/// The key of the numbers that simulated entries hold.
+const NUMBER: &[u8] = b"simulated";
 
 /// The store of a member in memory.
 #[derive(Debug, Default)]
 pub(crate) struct ReplicaModel(Mutex<Contents>);
 
-#[derive(Clone, Debug, Default)]
-struct Contents {
-    log: Entries,
-    /// The log as of the last sync.
-    synced: Entries,
-    /// What was done since, in order.
-    changes: Vec<LogChange>,
-    /// The end of the log up to which the last sync covers it.
-    covered: u64,
-    /// Longer logs that the disk may hold, whose ends a start has forgotten. They may come back until others are synced.
-    forgotten: Vec<Entries>,
-    purged: u64,
-    applied: u64,
-    /// What a crash leaves applied at least.
-    checkpointed: u64,
-    majority: EntryId,
-    /// Earlier values that a power loss may bring back.
-    majorities: Vec<EntryId>,
-    vote: Vote,
-}
-
-#[derive(Clone, Debug)]
-enum LogChange {
-    Append(EntryId, Proposal),
-    Truncate(u64),
-}
-
-/// A log after these changes. What is cut off stays on the disk until something replaces it, so a start may find it
-/// again (`Cut::Undone`).
-fn replay(log: &Entries, changes: &[LogChange], cut: Cut) -> Entries {
-    let mut log = log.clone();
-    for change in changes {
-        match change {
-            LogChange::Append(id, proposal) => {
-                log.truncate(position(id.index - 1));
-                log.push((*id, proposal.clone()));
-            }
-            LogChange::Truncate(last) if cut == Cut::Done => log.truncate(position(*last)),
-            LogChange::Truncate(_) => {}
-        }
-    }
-    log
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    Done,
-    Undone,
-}
-
-fn position(index: u64) -> usize {
-    usize::try_from(index).unwrap()
-}
-
-fn id_at(log: &Entries, index: u64) -> EntryId {
-    let at = index.checked_sub(1).map(position);
-    let found = at.and_then(|at| log.get(at));
-    found.map_or(EntryId::default(), |(id, _)| *id)
-}
-
-impl Contents {
-    /// What the disk may hold: any part of the changes, from the first one on.
-    fn outcomes(&self) -> Vec<Entries> {
-        let mut outcomes = Vec::new();
-        for kept in (0..=self.changes.len()).rev() {
-            for cut in [Cut::Done, Cut::Undone] {
-                outcomes.push(replay(&self.synced, &self.changes[..kept], cut));
-            }
-        }
-        for longer in &self.forgotten {
-            for end in self.synced.len()..=longer.len() {
-                outcomes.push(longer[..end].to_vec());
-            }
-        }
-        outcomes
-    }
-
-    fn majority(&self) -> u64 {
-        let is_there = id_at(&self.log, self.majority.index) == self.majority;
-        if is_there { self.majority.index } else { 0 }.max(self.applied)
-    }
-
-    fn members(&self) -> Option<Vec<u8>> {
-        let applied = self.log.get(..position(self.applied)).unwrap();
-        let last = applied.iter().rev().find_map(|(_, it)| it.members());
-        last.map(|members| members.to_vec())
-    }
-
-    fn state(&self) -> ReplicaState {
-        ReplicaState {
-            purged: id_at(&self.log, self.purged),
-            last: id_at(&self.log, self.log.len() as u64),
-            applied: id_at(&self.log, self.applied),
-            majority: self.majority(),
-            vote: self.vote,
-            members: self.members(),
-        }
-    }
-}
-
 impl ReplicaModel {
+    /// The store of a new node, whose disk finds by this seed what a crash has left.
+    pub(crate) fn of_node(node: u64, seed: u64) -> ReplicaModel {
+        ReplicaModel(Mutex::new(Contents {
+            identity: Some(Identity { node, set: None }),
+            luck: Some(StdRng::seed_from_u64(seed)),
+            ..Contents::default()
+        }))
+    }
+
+    /// A change that holds a number.
+    pub(crate) fn numbered(number: u64) -> Proposal {
+        let write = Write {
+            space: KeyspaceName::Meta,
+            key: Bytes::from_static(NUMBER),
+            change: Change::Put(Bytes::copy_from_slice(&number.to_le_bytes())),
+        };
+        Proposal::from_writes(vec![write])
+    }
+
+    /// The number that this change holds.
+    pub(crate) fn number(proposal: &Proposal) -> Option<u64> {
+        match proposal.writes() {
+            [
+                Write {
+                    key,
+                    change: Change::Put(value),
+                    ..
+                },
+            ] if **key == *NUMBER => Some(u64::from_le_bytes(value[..].try_into().unwrap())),
+            _ => None,
+        }
+    }
+
+    /// This fault is in the store.
+    pub(crate) fn plant(&self, plant: Plant) {
+        self.0.lock().plant = Some(plant);
+    }
+
+    /// How the disk is from now on.
+    pub(crate) fn set_fault(&self, fault: DiskFault) {
+        self.0.lock().fault = fault;
+    }
+
+    /// Snapshots that have taken the place of everything.
+    pub(crate) fn installed(&self) -> u64 {
+        self.0.lock().installed
+    }
+
+    /// What it holds.
+    pub(crate) fn state(&self) -> ReplicaState {
+        self.0.lock().state()
+    }
+
+    /// The entries that are applied, from the first one on.
+    pub(crate) fn applied(&self) -> Entries {
+        let contents = self.0.lock();
+        contents.log[..position(contents.applied)].to_vec()
+    }
+
+    /// The process is lost, and the store is opened again: what was written is there.
+    pub(crate) fn end_process(&self) {
+        let mut contents = self.0.lock();
+        let log = contents.log.clone();
+        contents.start(log);
+    }
+
+    /// The process and the machine's power are lost, and the store is opened again.
+    pub(crate) fn lose_power(&self) {
+        let mut contents = self.0.lock();
+        let majorities = std::mem::take(&mut contents.majorities);
+        let at = position(contents.choose(majorities.len() as u64));
+        if let Some(majority) = majorities.get(at) {
+            contents.majority = *majority;
+        }
+        let span = contents.applied - contents.checkpointed;
+        contents.applied = contents.checkpointed + contents.choose(span);
+        contents.open_again();
+        contents.suffer();
+    }
+
     /// The whole log, with the entries that are purged.
     pub(crate) fn log(&self) -> Entries {
         self.0.lock().log.clone()
@@ -196,61 +186,8 @@ impl ReplicaModel {
         contents.majority = id_at(&log, state.majority);
         let is_longer = |it: &Entries| it.len() > log.len() && it.starts_with(&log);
         contents.forgotten = outcomes.into_iter().filter(is_longer).collect();
-        start(&mut contents, log);
+        contents.start(log);
         Ok(())
-    }
-}
-
-/// What was found is written and synced again, and what a majority has is applied.
-fn start(contents: &mut Contents, log: Entries) {
-    contents.synced.clone_from(&log);
-    contents.covered = log.len() as u64;
-    contents.log = log;
-    contents.changes.clear();
-    contents.purged = contents.purged.min(contents.applied);
-    contents.applied = contents.majority();
-}
-
-/// Everything that was applied, an entry a block.
-pub(crate) struct ModelSnapshot {
-    id: EntryId,
-    members: Option<Vec<u8>>,
-    blocks: std::vec::IntoIter<Proposal>,
-}
-
-impl OutgoingSnapshot for ModelSnapshot {
-    fn id(&self) -> EntryId {
-        self.id
-    }
-
-    fn members(&self) -> Option<&[u8]> {
-        self.members.as_deref()
-    }
-
-    fn leave_out_damaged(&mut self) {}
-
-    fn next_block(&mut self) -> Result<Option<Proposal>, StoreError> {
-        Ok(self.blocks.next())
-    }
-}
-
-/// The blocks of a snapshot, from the first one on. The terms of all but the last are not known.
-pub(crate) struct ReceivedModel(Entries);
-
-impl IncomingSnapshot for ReceivedModel {
-    type Received = ReceivedModel;
-
-    fn take(&mut self, block: &Proposal) -> Result<(), StoreError> {
-        let index = self.0.len() as u64 + 1;
-        self.0.push((EntryId { term: 0, index }, block.clone()));
-        Ok(())
-    }
-
-    fn finish(mut self, id: EntryId) -> Result<ReceivedModel, StoreError> {
-        let last = self.0.last_mut().filter(|last| last.0.index == id.index);
-        let last = last.ok_or_else(|| StoreError::Corrupt("a part of a snapshot".to_owned()))?;
-        last.0 = id;
-        Ok(self)
     }
 }
 
@@ -259,8 +196,26 @@ impl Replica for ReplicaModel {
     type Incoming = ReceivedModel;
     type Received = ReceivedModel;
 
+    fn identity(&self) -> Result<Option<Identity>, StoreError> {
+        Ok(self.0.lock().identity)
+    }
+
+    fn note_set(&self, set: u64) -> Result<(), StoreError> {
+        let mut contents = self.0.lock();
+        contents.check(Access::Write)?;
+        let identity = contents.identity.as_mut().ok_or(StoreError::Closed)?;
+        identity.set = Some(set);
+        Ok(())
+    }
+
+    /// A simulated set begins without entries.
+    fn begin_set(&self, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
+        contents.check(Access::Write)?;
         let last = id_at(&contents.log, contents.log.len() as u64);
         if id.index != contents.log.len() as u64 + 1 || id.term < last.term {
             return Err(StoreError::Corrupt(format!("{id:?} after {last:?}")));
@@ -273,15 +228,15 @@ impl Replica for ReplicaModel {
 
     fn sync_log(&self) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
+        contents.check(Access::Sync)?;
         let last = contents.log.len() as u64;
+        match contents.plant {
+            Some(Plant::SyncsNothing) => return Ok(()),
+            Some(Plant::AppliesEarly) => contents.applied = last,
+            Some(Plant::LosesVotes | Plant::BringsBackReplaced | Plant::LosesLastEntry) | None => {}
+        }
         if last > contents.covered {
-            let longer = replay(&contents.synced, &contents.changes, Cut::Undone);
-            contents.synced = replay(&contents.synced, &contents.changes, Cut::Done);
-            contents.changes.clear();
-            contents.forgotten.clear();
-            if longer.len() > contents.synced.len() && longer.starts_with(&contents.synced) {
-                contents.forgotten.push(longer);
-            }
+            contents.sync();
             contents.covered = last;
         }
         Ok(())
@@ -289,9 +244,11 @@ impl Replica for ReplicaModel {
 
     fn truncate_log(&self, last: u64) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
+        contents.check(Access::Sync)?;
         if last < contents.applied || last > contents.log.len() as u64 {
             return Err(StoreError::Corrupt(format!("truncated after {last}")));
         }
+        contents.replaced = contents.log.clone();
         contents.log.truncate(position(last));
         contents.changes.push(LogChange::Truncate(last));
         contents.covered = contents.covered.min(last);
@@ -335,6 +292,7 @@ impl Replica for ReplicaModel {
 
     fn save_vote(&self, vote: Vote) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
+        contents.check(Access::Sync)?;
         contents.vote = vote;
         Ok(())
     }
@@ -347,17 +305,26 @@ impl Replica for ReplicaModel {
 
     fn apply_entries(&self, upto: u64) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
-        if upto > contents.synced.len() as u64
-            || contents.synced[..position(upto)] != contents.log[..position(upto)]
-        {
+        let is_durable = contents.plant == Some(Plant::SyncsNothing)
+            || contents.synced.get(..position(upto)) == contents.log.get(..position(upto));
+        if !is_durable {
             return Err(StoreError::Corrupt(format!("{upto} is not durable")));
         }
         contents.applied = contents.applied.max(upto);
         Ok(())
     }
 
-    fn excess_upto(&self, _: u64) -> Result<u64, StoreError> {
-        Ok(self.0.lock().purged)
+    /// An entry counts as a byte.
+    fn kept_entries(&self) -> Result<(usize, u64), StoreError> {
+        let contents = self.0.lock();
+        let kept = contents.log.len() - position(contents.purged);
+        Ok((kept, kept as u64))
+    }
+
+    fn excess_upto(&self, keep_bytes: u64) -> Result<u64, StoreError> {
+        let contents = self.0.lock();
+        let excess = (contents.log.len() as u64).saturating_sub(keep_bytes);
+        Ok(excess.max(contents.purged))
     }
 
     fn snapshot(&self) -> Result<ModelSnapshot, StoreError> {
@@ -386,9 +353,34 @@ impl Replica for ReplicaModel {
             contents.changes.clear();
             contents.forgotten.clear();
             contents.purged = last.index;
+            contents.installed += 1;
         }
         contents.applied = contents.applied.max(last.index);
         contents.checkpointed = contents.checkpointed.max(last.index);
+        Ok(())
+    }
+}
+
+/// A set's store takes no batches by itself.
+impl Journal for ReplicaModel {
+    fn append(&self, _: &Batch) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn apply(&self) -> Result<(), StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut contents = self.0.lock();
+        if contents.fault != DiskFault::None {
+            return Err(StoreError::Closed);
+        }
+        contents.open_again();
         Ok(())
     }
 }
