@@ -26,7 +26,7 @@ pub(crate) enum Plant {
     SyncsNothing,
     /// A power loss takes all votes.
     LosesVotes,
-    /// A power loss brings back what was cut off the log and replaced.
+    /// A crash brings back what was cut off the log and replaced.
     BringsBackReplaced,
     /// Entries are applied as soon as they are durable here.
     AppliesEarly,
@@ -62,6 +62,7 @@ pub(super) struct Contents {
     pub(super) plant: Option<Plant>,
     /// Snapshots that have taken the place of everything.
     pub(super) installed: u64,
+    pub(super) truncations: u64,
     /// What was cut off the log last, with all that was before.
     pub(super) replaced: Entries,
 }
@@ -162,7 +163,7 @@ impl Contents {
     pub(super) fn suffer(&mut self) {
         match self.plant {
             Some(Plant::LosesVotes) => self.vote = Vote::default(),
-            Some(Plant::BringsBackReplaced) if self.replaced.len() >= position(self.applied) => {
+            Some(Plant::BringsBackReplaced) if !self.replaced.is_empty() => {
                 let log = self.replaced.clone();
                 self.start(log);
             }

@@ -75,6 +75,10 @@ impl ReplicaModel {
         self.0.lock().installed
     }
 
+    pub(crate) fn truncations(&self) -> u64 {
+        self.0.lock().truncations
+    }
+
     /// What it holds.
     pub(crate) fn state(&self) -> ReplicaState {
         self.0.lock().state()
@@ -91,6 +95,9 @@ impl ReplicaModel {
         let mut contents = self.0.lock();
         let log = contents.log.clone();
         contents.start(log);
+        if contents.plant == Some(Plant::BringsBackReplaced) {
+            contents.suffer();
+        }
     }
 
     /// The process and the machine's power are lost, and the store is opened again.
@@ -249,6 +256,7 @@ impl Replica for ReplicaModel {
             return Err(StoreError::Corrupt(format!("truncated after {last}")));
         }
         contents.replaced = contents.log.clone();
+        contents.truncations += 1;
         contents.log.truncate(position(last));
         contents.changes.push(LogChange::Truncate(last));
         contents.covered = contents.covered.min(last);

@@ -2,6 +2,7 @@
 
 mod members;
 mod rests;
+pub(super) mod simulation;
 mod snapshots;
 mod storage;
 mod transfers;
@@ -17,7 +18,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::store::{Batch, FjallOptions, FjallStore, Op, Store};
+use crate::store::{Batch, FjallOptions, FjallStore, Op, Replica, Store};
 
 /// A directory in memory if possible.
 fn scratch() -> tempfile::TempDir {

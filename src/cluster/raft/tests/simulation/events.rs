@@ -1,0 +1,261 @@
+//! What may happen to a simulated set: crashes, pauses, cuts, bad weather, disks and clocks that go wrong, changes of
+//! leader and of members.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::network::Weather;
+use super::schedule::{Schedule, index};
+use crate::store::replica_model::DiskFault;
+
+const NODES_MAX: usize = 6;
+/// How far the clocks go wrong, in parts per million. The lease allows for more.
+const DRIFT: u64 = 30_000;
+
+/// What a crash takes.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Process,
+    Power,
+}
+
+impl Schedule {
+    pub(super) fn happen(&mut self) {
+        let at = self.target();
+        match self.world.below(24) {
+            0..2 => self.crash(at, Loss::Process),
+            2..4 => self.crash(at, Loss::Power),
+            4 => {
+                for at in 0..self.nodes.len() {
+                    self.crash(at, Loss::Power);
+                }
+            }
+            5..8 => self.start_all(),
+            8 => self.pause(at),
+            9..12 => self.cut(at),
+            12 => self.change_weather(),
+            13 => self.harm_disk(at),
+            14 => self.change_clock(at),
+            15..17 => self.transfer(),
+            17 => self.grow(),
+            18 => self.shrink(),
+            19..22 => self.heal_network(),
+            22 => self.calm_network(),
+            _ => self.help_nodes(),
+        }
+    }
+
+    /// The node to which something happens: often the one that serves.
+    fn target(&self) -> usize {
+        let serves = self.nodes.iter().position(|node| node.serves(&self.world));
+        let any = index(self.world.below(self.nodes.len() as u64));
+        serves.filter(|_| self.world.chance(0.4)).unwrap_or(any)
+    }
+
+    fn crash(&mut self, at: usize, loss: Loss) {
+        let node = &mut self.nodes[at];
+        let Some(process) = node.process else {
+            return;
+        };
+        node.ended();
+        let id = node.info.id;
+        self.checker.compare(id, &node.store);
+        self.network.leave(id);
+        self.world.kill(process);
+        match loss {
+            Loss::Process => node.store.end_process(),
+            Loss::Power => node.store.lose_power(),
+        }
+        self.tell(format!("n{id} loses its {loss:?}"));
+        // The links of the others end.
+        for other in 0..self.nodes.len() {
+            if let Some((process, member)) = self.member(other)
+                && self.world.chance(0.8)
+            {
+                self.world.spawn_on(process, async move {
+                    member.succeed(id).await;
+                });
+            }
+        }
+    }
+
+    pub(super) fn start_all(&mut self) {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        for node in &mut nodes {
+            if node.process.is_none() {
+                node.store.set_fault(DiskFault::None);
+                self.start(node);
+            }
+        }
+        self.nodes = nodes;
+        self.tell("all are started".to_owned());
+    }
+
+    fn pause(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if let Some(process) = node.process {
+            let id = node.info.id;
+            if self.world.is_paused(process) {
+                self.world.resume(process);
+                self.tell(format!("n{id} goes on"));
+            } else {
+                let sleeps = self.world.chance(0.4);
+                self.world.pause(process, sleeps);
+                self.tell(format!("n{id} is paused, its machine sleeps: {sleeps}"));
+            }
+        }
+    }
+
+    fn cut(&mut self, at: usize) {
+        let id = self.nodes[at].info.id;
+        let others: Vec<u64> = self.nodes.iter().map(|node| node.info.id).collect();
+        let (there, back) = match self.world.below(3) {
+            0 => (true, false),
+            1 => (false, true),
+            _ => (true, true),
+        };
+        let one = others[index(self.world.below(others.len() as u64))];
+        let is_whole = self.world.chance(0.6);
+        for other in others {
+            if other == id || (!is_whole && other != one) {
+                continue;
+            }
+            if there {
+                self.network.cut(id, other);
+            }
+            if back {
+                self.network.cut(other, id);
+            }
+            if self.world.chance(0.3) {
+                self.network.break_connections(id, other);
+                self.network.break_connections(other, id);
+            }
+        }
+        let to = if is_whole { 0 } else { one };
+        self.tell(format!("n{id} is cut off: {there}, {back}, from {to}"));
+    }
+
+    /// Cuts a node off from all others.
+    pub(super) fn isolate(&mut self, at: usize) {
+        let id = self.nodes[at].info.id;
+        for other in &self.nodes {
+            self.network.cut(id, other.info.id);
+            self.network.cut(other.info.id, id);
+        }
+        self.tell(format!("n{id} is alone"));
+    }
+
+    pub(super) fn change_weather(&mut self) {
+        let weather = Weather {
+            delay_max: self
+                .world
+                .between(Duration::from_millis(1), Duration::from_millis(120)),
+            lost: self.world.below(15) as f64 / 100.0,
+            twice: self.world.below(10) as f64 / 100.0,
+        };
+        self.network.set_weather(weather);
+        self.tell(format!("{weather:?}"));
+    }
+
+    fn harm_disk(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let id = node.info.id;
+        let harm = match self.world.below(4) {
+            0 => DiskFault::Broken,
+            1 => DiskFault::Full,
+            _ => {
+                let time = self.world.between(Duration::ZERO, Duration::from_secs(4));
+                if let Some(process) = node.process {
+                    self.world.stall(process, time);
+                }
+                return self.tell(format!("the disk of n{id} stalls for {time:?}"));
+            }
+        };
+        node.store.set_fault(harm);
+        self.tell(format!("the disk of n{id}: {harm:?}"));
+    }
+
+    fn change_clock(&mut self, at: usize) {
+        let rate = 1_000_000 - DRIFT + self.world.below(2 * DRIFT);
+        let node = &self.nodes[at];
+        if let Some(process) = node.process {
+            self.world.set_rate(process, rate);
+        }
+        self.tell(format!("the clock of n{} goes at {rate}", node.info.id));
+    }
+
+    fn transfer(&mut self) {
+        let Some((process, leader)) = self.leader() else {
+            return;
+        };
+        let to = self.nodes[index(self.world.below(self.nodes.len() as u64))]
+            .info
+            .id;
+        let to = self.world.chance(0.5).then_some(to);
+        self.tell(format!("the leader hands over to {to:?}"));
+        let checker = Arc::clone(&self.checker);
+        self.world.spawn_on(process, async move {
+            // Another event may keep it from that.
+            let is_over = leader.transfer(to).await.is_ok();
+            checker.count("handovers", u64::from(is_over));
+        });
+    }
+
+    fn grow(&mut self) {
+        let Some((process, leader)) = self.leader() else {
+            return;
+        };
+        if self.nodes.len() < NODES_MAX {
+            self.add_node();
+        }
+        let new = self.nodes[self.nodes.len() - 1].info.clone();
+        self.tell(format!("{} joins", new.name));
+        let checker = Arc::clone(&self.checker);
+        self.world.spawn_on(process, async move {
+            // It may be a member already.
+            let has_joined = leader.add(new).await.is_ok();
+            checker.count("joins", u64::from(has_joined));
+        });
+    }
+
+    fn shrink(&mut self) {
+        let Some((process, leader)) = self.leader() else {
+            return;
+        };
+        let id = self.nodes[index(self.world.below(self.nodes.len() as u64))]
+            .info
+            .id;
+        if leader.status().members.len() < 3 || id == leader.this().id {
+            return;
+        }
+        self.tell(format!("n{id} is removed"));
+        let checker = Arc::clone(&self.checker);
+        self.world.spawn_on(process, async move {
+            // Another event may keep it from that.
+            let is_gone = leader.remove(id).await.is_ok();
+            checker.count("removals", u64::from(is_gone));
+        });
+    }
+
+    pub(super) fn heal_network(&mut self) {
+        self.network.heal();
+        self.tell("the network heals".to_owned());
+    }
+
+    pub(super) fn calm_network(&mut self) {
+        self.network.set_weather(Weather::CALM);
+        self.tell("the network is calm".to_owned());
+    }
+
+    /// All disks work, and all paused processes go on.
+    pub(super) fn help_nodes(&mut self) {
+        for node in &self.nodes {
+            node.store.set_fault(DiskFault::None);
+            if let Some(process) = node.process {
+                self.world.resume(process);
+                self.world.stall(process, Duration::ZERO);
+            }
+        }
+        self.tell("all disks work, and all processes go on".to_owned());
+    }
+}
