@@ -83,7 +83,13 @@ class Index:
     sessions: dict[str, list[tuple[str, str, Delivery]]] = field(default_factory=lambda: defaultdict(list))
     consumes: dict[str, int] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)
+    # Queue and session of those who read everything at the end.
+    final_reads: set[tuple[str, str]] = field(default_factory=set)
     disturbed: list[tuple[float, float]] = field(default_factory=list)
+
+    def note_reader(self, event: Event) -> None:
+        if event.actor.startswith(h.FINAL) and event.queue:
+            self.final_reads.add((event.queue, event.actor))
 
     def settled(self, rules: Rules, queue: str, message: str) -> bool:
         """Whether a consumer got it and sent its end: an ack, or a reject that leads to an ack of the dead letter."""
@@ -119,10 +125,12 @@ def index(events: list[Event]) -> Index:
                 delivery = Delivery(event.at, event.actor, event.flag, event.value)
                 found.deliveries[event.queue, event.message].append(delivery)
                 found.sessions[event.actor].append((event.queue, event.message, delivery))
+                found.note_reader(event)
             case h.ACK | h.REJECT | h.REQUEUE | h.SETTLED:
                 _note_outcome(found, event)
             case h.END:
                 found.ends[event.actor] = event.at
+                found.note_reader(event)
             case h.FAULT:
                 fault_since = event.at if fault_since is None else fault_since
             case h.HEAL if fault_since is not None:
@@ -167,14 +175,19 @@ def lost(found: Index, rules: Rules) -> Iterator[Fault]:
 
 
 def lost_from_final_reads(found: Index, rules: Rules) -> Iterator[Fault]:
-    """Confirmed, and not in what is read of a stream or a rewound queue at the end."""
-    final = {(queue, message) for session, seen in found.sessions.items() if session.startswith(h.FINAL) for queue, message, _ in seen}
+    """Confirmed, and one of those who read a whole stream or rewound queue at the end has not got it."""
+    finals: dict[str, dict[str, set[str]]] = defaultdict(dict)
+    for queue, session in found.final_reads:
+        finals[queue][session] = {message for where, message, _ in found.sessions.get(session, []) if where == queue}
     for message in found.confirmed:
-        for queue in rules.routes[found.published[message].route]:
-            if rules.queues[queue].kind in ("stream", "retained") and (queue, message) not in final:
-                if found.published[message].transient and rules.queues[queue].loses_transient:
-                    continue
-                yield Fault("lost", f"{message!r} of {queue}, confirmed at {found.confirmed[message]:.2f}: not read at the end")
+        publish = found.published[message]
+        for queue in rules.routes[publish.route]:
+            where = rules.queues[queue]
+            if where.kind not in ("stream", "retained") or (publish.transient and where.loses_transient):
+                continue
+            for session, read in finals[queue].items() or [("anyone", set())]:
+                if message not in read:
+                    yield Fault("lost", f"{message!r} of {queue}, confirmed at {found.confirmed[message]:.2f}: not read at the end by {session}")
 
 
 def invented(found: Index, rules: Rules) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ CONSUME, DELIVER, CORRUPT = "consume", "deliver", "corrupt"
 ACK, REJECT, REQUEUE, SETTLED = "ack", "reject", "requeue", "settled"
 # A valid receipt handle was refused.
 HANDLE_REFUSED = "handle-refused"
-# The end of a session, whatever ended it.
+# The end of a session, whatever ended it. One that reads everything at the end names its queue.
 END = "end"
 # A thing that is defined or dropped: asked for, and done. LISTED: it is there at the end.
 DEFINE, DEFINED, DROP, DROPPED, LISTED = "define", "defined", "drop", "dropped", "listed"

@@ -144,6 +144,8 @@ class CheckerTest(unittest.TestCase):
         story = Story().sent("kept", 1, 2).got("kept", 1, 2).wait(2)
         self.expect(story, "lost", "lost")
         self.expect(story.got("kept", 1, 2, session="final/1", flag=True))
+        self.expect(story.got("kept", 1, session="final/2", flag=True), "lost")
+        self.expect(story.got("kept", 2, session="final/2", flag=True).end("final/3", "kept"), "lost", "lost")
 
     def test_a_rewound_queue_may_deliver_again_with_the_flag(self) -> None:
         story = Story().sent("rewound", 1).got("rewound", 1).wait(2)

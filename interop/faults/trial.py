@@ -253,7 +253,7 @@ class Trial:
                         self.history.add(h.ACK, session, queue, message)
                     client.ack(seen.tag)
         client.close()
-        self.history.add(h.END, session)
+        self.history.add(h.END, session, queue)
 
     def _list(self) -> None:
         leader = self.brokers.wait_leader()
