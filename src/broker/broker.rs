@@ -261,6 +261,13 @@ impl Broker {
         self.timekeeper.note();
     }
 
+    /// For each log the offset below which messages may have been handed out. For an orderly shutdown.
+    pub fn handed_out(&self) -> Vec<(LogId, u64)> {
+        let vhosts = self.vhost_list();
+        let queues = vhosts.iter().flat_map(|vhost| vhost.unordered_queues());
+        queues.flat_map(|queue| queue.handed_out()).collect()
+    }
+
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().get(name)
     }

@@ -19,6 +19,9 @@ use crate::store::{
 /// Differences of one directory that are told; more are only counted.
 const TOLD_MAX: usize = 100;
 
+/// The key of the definition that says how far the broker's time is.
+const CLOCK_KEY: &[u8] = b"clock\0";
+
 /// What a comparison has found.
 pub(super) struct Comparison {
     /// The entry up to which they are compared, in a set.
@@ -52,16 +55,13 @@ pub(super) fn compare(dirs: &[PathBuf]) -> Result<Comparison, FsckError> {
         stores.push(StoppedStore::lock(dir)?.into_contents()?);
     }
     let upto = stores.iter().filter_map(Contents::entry).max();
-    // A member whose log does not lead there may hold the same nevertheless: some entries change nothing.
-    for store in &mut stores {
-        if let Some(upto) = upto {
-            store.advance(upto)?;
-        }
+    if let Some(upto) = upto {
+        advance(&mut stores, upto)?;
     }
     let read = stores.into_iter().map(ReadStore::new);
     let mut read = read.collect::<Result<Vec<_>, _>>()?;
-    // The others are compared with one that can be read and has everything.
-    let flaws = |store: &ReadStore| (store.unreadable(), store.digest.entry != upto);
+    // The others are compared with one that has everything, and can be read if possible.
+    let flaws = |store: &ReadStore| (store.digest.entry != upto, store.unreadable());
     let best = (0..read.len()).min_by_key(|at| read.get(*at).map(flaws));
     let reference = read.remove(best.unwrap_or(0));
     let mut others = Vec::new();
@@ -73,6 +73,28 @@ pub(super) fn compare(dirs: &[PathBuf]) -> Result<Comparison, FsckError> {
         reference: reference.compared(reference.damage()),
         others,
     })
+}
+
+/// Brings all stores to this entry, as far as their logs have it. A member that lacks some of it may hold the same
+/// nevertheless: some entries change nothing.
+fn advance(stores: &mut [Contents], upto: EntryId) -> Result<(), StoreError> {
+    let mut behind = Vec::new();
+    for (at, store) in stores.iter_mut().enumerate() {
+        if store.entry().is_some() && !store.advance(upto)? {
+            behind.push(at);
+        }
+    }
+    for at in behind {
+        let knows = stores.iter().find(|store| store.entry() == Some(upto));
+        let common = stores
+            .get(at)
+            .zip(knows)
+            .and_then(|(store, knows)| store.last_in_common(knows, upto));
+        if let Some((store, common)) = stores.get_mut(at).zip(common) {
+            store.advance(common)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails if the directories belong to several sets.
@@ -157,6 +179,10 @@ impl ReadStore {
     fn compare(&self, other: &ReadStore) -> Result<Compared, StoreError> {
         let mut told = other.damage();
         for difference in self.digest.differences(&other.digest) {
+            // The leader notes the time every few seconds, which one that was stopped earlier lacks.
+            if matches!(&difference, Difference::Definition(key, _) if *key == CLOCK_KEY) {
+                continue;
+            }
             // The search for the first message that differs takes its time.
             let offset = match &difference {
                 Difference::Log(log, of_log) if told.len() < TOLD_MAX && of_log.is_of_bodies() => {
@@ -241,7 +267,7 @@ impl Compared {
         {
             let entry = entry_text(entry);
             line(format!(
-                "it is behind: its log ends before, and it has applied {entry}"
+                "it is behind: it has everything up to {entry} only"
             ));
         }
         for told in &self.told {

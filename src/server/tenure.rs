@@ -129,6 +129,12 @@ impl Tenure {
                 "some dead letters are not published yet; their messages are in their queues at the next start"
             );
         }
+        process.ends();
+        let committer = self.broker.committer();
+        shut_down(Arc::clone(committer)).await;
+        if committer.has_written_all() {
+            committer.store().ends_in_order(self.broker.handed_out());
+        }
         self.release(process).await;
     }
 

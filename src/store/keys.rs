@@ -121,9 +121,12 @@ pub(super) fn applied(space: KeyspaceName) -> &'static [u8] {
 
 /// The removed log, if this is the key of a tombstone.
 pub(super) fn tomb_of(space: KeyspaceName, key: &[u8]) -> Option<LogId> {
-    match (space, parse_state(key)?) {
-        (KeyspaceName::State, (TOMB, log, None)) => Some(log),
-        _ => None,
+    match space {
+        KeyspaceName::State => {
+            let (prefix, log, _) = parse_state(key)?;
+            (prefix == TOMB).then_some(log)
+        }
+        KeyspaceName::Msgs | KeyspaceName::Meta => None,
     }
 }
 

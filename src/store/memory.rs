@@ -27,7 +27,9 @@ impl MemoryStore {
 impl Journal for MemoryStore {
     /// Also applies the batch.
     fn append(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.tables.lock().apply(batch);
+        let mut tables = self.tables.lock();
+        tables.apply(batch);
+        tables.handed_out = None;
         Ok(())
     }
 
@@ -37,6 +39,10 @@ impl Journal for MemoryStore {
 
     fn apply(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn ends_in_order(&self, handed_out: Vec<(LogId, u64)>) {
+        self.tables.lock().handed_out = Some(handed_out);
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
@@ -80,6 +86,8 @@ pub(super) struct Tables {
     gone: BTreeMap<(LogId, u64), PageBits>,
     stretches: BTreeMap<(LogId, u64), StretchRecord>,
     meta: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What was handed out, once the run has ended in order.
+    handed_out: Option<Vec<(LogId, u64)>>,
 }
 
 impl Tables {
@@ -214,6 +222,10 @@ impl Tables {
                         receives,
                         gone,
                         missing: RangeSet::new(),
+                        handed_out_below: self.handed_out.as_ref().and_then(|all| {
+                            let mut all = all.iter();
+                            all.find(|(of, _)| *of == log).map(|(_, below)| *below)
+                        }),
                         stretches: stretches
                             .map(|(&(_, first), &stretch)| (first, stretch))
                             .collect(),

@@ -101,6 +101,11 @@ pub trait Journal: Send + Sync + 'static {
         false
     }
 
+    /// Says that all that has happened is in the batches so far, and that nothing more will: the process ends in order. For
+    /// each log the offset below which messages may have been handed out. Does not block. The next start finds it in
+    /// [`LogState::handed_out_below`].
+    fn ends_in_order(&self, _handed_out: Vec<(LogId, u64)>) {}
+
     /// Asks the store to free disk space soon, since it is short. Does not block.
     fn spare(&self) {}
 
@@ -182,6 +187,9 @@ pub struct LogState {
     pub stretches: Vec<(u64, StretchRecord)>,
     /// Unsettled offsets that no chunk holds: they went with damaged entries of the log.
     pub missing: RangeSet,
+    /// The last run has ended in order, so no batch of it is missing, and only messages below this offset may have been handed
+    /// out. `None` after a crash: any may have been.
+    pub handed_out_below: Option<u64>,
 }
 
 impl LogState {

@@ -7,10 +7,13 @@ use leveret::model::Message;
 use leveret::model::arguments::QueueKind;
 use leveret::wire::protocol::{basic, queue};
 use leveret::wire::{AMQPClass, AMQPValue};
+use rustix::process::Signal;
 
+use crate::process::Process;
 use crate::support::socketless::message;
 use crate::support::{
-    PATIENCE, Peer, TestServer, declare, delete_queue, eventually_eq, long, purge, table, text,
+    Client, PATIENCE, Peer, TestServer, declare, delete_queue, eventually_eq, long, purge, table,
+    text,
 };
 
 /// Arguments that send dead letters to the queue `dead`.
@@ -29,6 +32,14 @@ async fn confirmed(peer: &mut Peer, queue: &str, body: &[u8]) {
         method,
         AMQPClass::Basic(basic::AMQPMethod::Ack(_))
     ));
+}
+
+/// A client of a broker process, with channel 1.
+async fn connected(broker: &Process) -> Peer {
+    let address = broker.address.parse().unwrap();
+    let mut peer = Peer::connect(address, Client::default()).await;
+    peer.open(1).await;
+    peer
 }
 
 /// Drains a queue; returns the bodies.
@@ -241,6 +252,45 @@ async fn a_full_classic_queue_refuses_dead_letters_and_a_full_quorum_queue_accep
             })
             .await;
             assert_eq!(server.ready(&target), expected, "{source}");
+        }
+    }
+}
+
+/// A message is new until a client has had it, also over an orderly restart, as in RabbitMQ. After a crash nothing tells
+/// which messages clients have had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_dead_letters_that_a_client_has_had_are_redelivered_after_an_orderly_restart() {
+    for (signal, flags) in [
+        (
+            Signal::TERM,
+            [("out", true), ("waits", false), ("later", false)],
+        ),
+        (
+            Signal::KILL,
+            [("out", true), ("waits", true), ("later", true)],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut broker = Process::start_by(|command| command, dir.path());
+        let mut peer = connected(&broker).await;
+        let arguments = [&to_dead()[..], &[("x-max-length", long(1))]].concat();
+        peer.declare_durable(1, "dead", &[]).await;
+        peer.declare_durable(1, "short", &arguments).await;
+        peer.confirm_select(1).await;
+        // Each pushes the one before out.
+        for body in ["out", "waits", "later"] {
+            confirmed(&mut peer, "short", body.as_bytes()).await;
+        }
+        assert_eq!(peer.get(1, "dead").await.unwrap().text(), "out");
+        broker.signal(signal);
+        broker.ended();
+        let broker = Process::start_by(|command| command, dir.path());
+        let mut peer = connected(&broker).await;
+        peer.publish(1, "short", b"new").await;
+        for (body, redelivered) in flags {
+            let content = peer.get_no_ack(1, "dead").await.unwrap();
+            let (_, flag, text) = content.delivery();
+            assert_eq!((&text[..], flag), (body, redelivered), "{signal:?}");
         }
     }
 }

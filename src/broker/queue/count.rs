@@ -1,6 +1,7 @@
 //! Counts what the queue does: for itself under its lock, and for its virtual host by protocol and queue type.
 
 use crate::broker::stats::{HandedOut, Protocol, QueueStats};
+use crate::model::LogId;
 use crate::store::{Op, chunk};
 
 use super::counts::Counts;
@@ -18,6 +19,11 @@ impl Queue {
     /// What this queue has counted since the broker started.
     pub fn stats(&self) -> QueueStats {
         self.lock().stats
+    }
+
+    /// For each log the offset below which messages may have been handed out.
+    pub fn handed_out(&self) -> Vec<(LogId, u64)> {
+        self.lock().machine.handed_out()
     }
 
     pub(super) fn count_handed_out(&self, cell: &mut Cell, by: Protocol, handed_out: &HandedOut) {

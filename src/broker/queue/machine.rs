@@ -202,6 +202,11 @@ pub(super) trait Stored {
 
     /// The logs in use.
     fn logs(&self) -> Vec<LogId>;
+
+    /// For each log the offset below which messages may have been handed out. A stream does not tell them apart.
+    fn handed_out(&self) -> Vec<(LogId, u64)> {
+        Vec::new()
+    }
 }
 
 /// Receiving by receipt handle. A stream has no receives.

@@ -223,6 +223,12 @@ impl Committer {
             }
         }
     }
+
+    /// Whether everything that happened is durable, after a shutdown.
+    pub fn has_written_all(&self) -> bool {
+        let gate = self.shared.gate.lock();
+        gate.failure.is_none() && gate.unsynced.is_empty() && !gate.has_work()
+    }
 }
 
 impl Drop for Committer {

@@ -9,29 +9,31 @@
 //!   ([`Extents::before_checkpoint`]), so a removal that a power loss undoes finds its chunk again.
 //! - Each write starts on a new page, so no write touches a page with synced data.
 
+mod active; // the extent that moved chunks are appended to
 mod address; // the address of a chunk, pure
 mod pages; // memory aligned to pages
 mod reader; // reading chunks back
+mod spare; // extents that are made ready for the log
 mod usage; // how much of each extent is in use, pure
 mod writer; // appending moved chunks
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
 pub(super) use self::address::ChunkAddress;
-pub(super) use self::pages::{IO_BYTES, PAGE, Pages, open_direct};
+use self::pages::open_direct;
+pub(super) use self::pages::{IO_BYTES, PAGE, Pages};
 use self::reader::Reader;
 use self::usage::{Content, ExtentUsage, Fate};
-use self::writer::Active;
+use self::writer::End;
 use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
@@ -70,20 +72,6 @@ impl Drop for Held {
     }
 }
 
-/// Where moved chunks are appended.
-#[derive(Debug, Default)]
-struct End {
-    active: Option<Active>,
-    /// The write buffer, while no extent is active.
-    pages: Pages,
-}
-
-/// Appends moved chunks. At most one writer exists at a time.
-pub(super) struct Writer<'a> {
-    extents: &'a Extents,
-    end: MutexGuard<'a, End>,
-}
-
 impl Extents {
     /// Opens the extents in a directory, and creates the directory if necessary. Numbers below `used` were
     /// given out before, even if their files are missing.
@@ -116,14 +104,6 @@ impl Extents {
             reader: Reader::default(),
             held: AtomicUsize::new(0),
         })
-    }
-
-    /// Waits for the current writer to end, and excludes others.
-    pub(super) fn writer(&self) -> Writer<'_> {
-        Writer {
-            extents: self,
-            end: self.active.lock(),
-        }
     }
 
     /// Reads the chunks at these addresses. `None` stands for a chunk that is missing or damaged.
@@ -255,52 +235,6 @@ impl Extents {
         self.usage.lock().has_spare()
     }
 
-    /// Makes an extent ready for the log: writes all of its space, since the first write to allocated space makes a sync
-    /// wait for the file system's metadata too. `pause` is called between writes; true ends it.
-    pub(super) fn prepare_spare(&self, pause: impl Fn() -> bool) -> Result<(), StoreError> {
-        let number = self.usage.lock().new_number();
-        let path = self.dir.join(format!("{number}.{LOG_SUFFIX}"));
-        let options = &mut OpenOptions::new();
-        let written = open_direct(options.write(true).create_new(true), &path)
-            .and_then(|(file, _)| self.fill(&file, pause));
-        match written {
-            Ok(true) => {
-                sync_dir(&self.dir)?;
-                self.usage.lock().add_spare(number);
-                return Ok(());
-            }
-            Ok(false) => {}
-            Err(e) => {
-                tracing::debug!(path = %path.display(), error = %e, "cannot prepare an extent")
-            }
-        }
-        std::fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))
-    }
-
-    /// Fills a file with zeros behind the mark of a spare extent. False if `pause` has ended it.
-    fn fill(&self, file: &File, pause: impl Fn() -> bool) -> io::Result<bool> {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, self.extent_bytes)?;
-        let mut pages = Pages::default();
-        let mut at = 0;
-        while at < self.extent_bytes {
-            let left = usize::try_from(self.extent_bytes - at).unwrap_or(IO_BYTES);
-            let room = pages.room(left.min(IO_BYTES));
-            room.fill(0);
-            if at == 0
-                && let Some(mark) = room.get_mut(..SPARE_MARK.len())
-            {
-                mark.copy_from_slice(SPARE_MARK);
-            }
-            file.write_all_at(pages.filled(), at)?;
-            at += IO_BYTES as u64;
-            if pause() {
-                return Ok(false);
-            }
-        }
-        file.sync_all()?;
-        Ok(true)
-    }
-
     /// Goes on with the log in an extent of an earlier run.
     pub(super) fn resume_log(&self, number: u32) {
         self.usage.lock().resume(number);
@@ -379,14 +313,6 @@ impl Extents {
         sync_dir(&self.dir)
     }
 
-    /// Opens the next extent for moved chunks.
-    fn begin(&self, pages: Pages) -> Result<Active, StoreError> {
-        let (number, _) = self.usage.lock().take(Content::Chunks);
-        self.create(number)?;
-        let path = self.path(number);
-        Active::open(number, &path, pages).map_err(|e| io_error("opening", &path, e))
-    }
-
     /// Opens the file of an extent.
     pub(super) fn open_file(
         &self,
@@ -405,65 +331,6 @@ impl Extents {
             Content::Chunks => CHUNKS_SUFFIX,
         };
         self.dir.join(format!("{number}.{suffix}"))
-    }
-}
-
-impl Writer<'_> {
-    /// Adds a chunk. [`Writer::sync`] writes it at the latest. `None` if the chunk cannot have an address.
-    pub(super) fn append(&mut self, chunk: &[u8]) -> Result<Option<ChunkAddress>, StoreError> {
-        let extents = self.extents;
-        let Ok(len) = u32::try_from(chunk.len()) else {
-            return Ok(None);
-        };
-        let is_full = |active: &Active| {
-            active.end() > 0 && active.end() + u64::from(len) > extents.extent_bytes
-        };
-        if self.end.active.as_ref().is_some_and(is_full) {
-            self.seal()?;
-        }
-        let end = &mut *self.end;
-        let active = match &mut end.active {
-            Some(active) => active,
-            none => none.insert(extents.begin(std::mem::take(&mut end.pages))?),
-        };
-        let address = u32::try_from(active.end())
-            .ok()
-            .and_then(|at| ChunkAddress::new(active.number, at, chunk));
-        if address.is_some() {
-            extents.usage.lock().added(active.number, len);
-            self.write(|active, path| active.append(path, chunk))?;
-        }
-        Ok(address)
-    }
-
-    /// Writes the appended chunks and makes them durable. Called before their addresses are committed.
-    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
-        self.write(Active::sync)
-    }
-
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Active, &Path) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
-        let Some(active) = &mut self.end.active else {
-            return Ok(());
-        };
-        let path = self.extents.path(active.number);
-        write(active, &path).map_err(|e| {
-            // The extent's contents are unknown now. The next opening of the database counts it anew.
-            self.end.active = None;
-            io_error("writing", &path, e)
-        })
-    }
-
-    fn seal(&mut self) -> Result<(), StoreError> {
-        self.sync()?;
-        if let Some(active) = self.end.active.take() {
-            let size = active.end().max(self.extents.extent_bytes);
-            self.extents.usage.lock().seal(active.number, size, 0, true);
-            self.end.pages = active.into_pages();
-        }
-        Ok(())
     }
 }
 

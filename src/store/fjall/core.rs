@@ -1,5 +1,6 @@
 //! The database as the store and its background threads share it, and its reopening after a failure.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use super::removed_logs::RemovedLogs;
 use super::reserve::Reserve;
 use super::seal_signal::SealSignal;
 use super::snapshot::{Received, swap};
-use super::{carry_over, manifest, rebuild};
+use super::{carry_over, manifest, orderly_end, rebuild};
 use crate::clock;
+use crate::model::LogId;
 use crate::store::{StoreError, dir};
 
 /// A spare extent is made ready only while the disk has room for this many.
@@ -174,6 +176,26 @@ impl Core {
         let deadline = clock::monotonic() + END_PATIENCE;
         self.checkpoint(|| clock::monotonic() > deadline)?;
         Ok(())
+    }
+
+    /// Notes that everything that happened is in the log. A member never knows that: others may go on without it.
+    pub(super) fn note_orderly_end(&self, handed_out: &[(LogId, u64)]) -> Result<(), StoreError> {
+        let open = self.open()?;
+        if open.vote.is_some() {
+            return Ok(());
+        }
+        let seed = open.spaces.log_seed()?.ok_or(StoreError::Closed)?;
+        orderly_end::note(&self.dir, open.log.last(), seed, handed_out)
+    }
+
+    /// What the run before has noted so; nothing after a crash. Called once, before anything changes.
+    pub(super) fn take_orderly_end(&self) -> Result<HashMap<LogId, u64>, StoreError> {
+        let open = self.open()?;
+        let seed = open.spaces.log_seed()?.ok_or(StoreError::Closed)?;
+        let handed_out = orderly_end::take(&self.dir, open.log.last(), seed)?;
+        Ok(handed_out
+            .filter(|_| open.vote.is_none())
+            .unwrap_or_default())
     }
 
     /// Seals the memtables that exceed their maximum, so that the database writes them to tables.

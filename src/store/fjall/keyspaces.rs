@@ -234,6 +234,6 @@ pub(super) fn two_numbers(first: u64, second: u64) -> Vec<u8> {
 pub(super) fn remove(writes: &mut OwnedWriteBatch, msgs: &Keyspace, key: &[u8]) {
     match keys::parse_chunk(key) {
         Some(ChunkKey::Address(_, _, keys::MOVED)) => writes.remove(msgs, key),
-        _ => writes.remove_weak(msgs, key),
+        Some(ChunkKey::Address(..) | ChunkKey::Chunk(..)) | None => writes.remove_weak(msgs, key),
     }
 }

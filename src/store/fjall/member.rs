@@ -68,7 +68,6 @@ impl Replica for FjallStore {
     }
 
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
-        self.core.wait_for_applies()?;
         let open = self.core.open()?;
         open.append_as(id, proposal.writes().to_vec())
     }

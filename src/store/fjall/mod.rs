@@ -2,14 +2,17 @@
 //! keyspaces. Chunks stay in the log's extents, and the database has their addresses. All this relies on the exact
 //! version of fjall that Cargo.toml pins.
 
+mod apply; // applying entries of the log
 mod carry_over; // a data directory of an earlier format
 mod changes; // the changes of several entries as one write
+mod checkpoint; // writing everything that is applied to tables
 mod checkpoint_file; // all keys and values after an entry of the log
 mod chunks; // finding and reading chunks
 mod core; // the database, and its reopening after a failure
 mod error; // the database's errors as the store's
 mod evacuate; // moving chunks out of sparse extents
 mod format; // the format of a data directory
+mod found_log; // the log as a start finds it beside the database
 mod kept; // what a start could not read
 mod keyspaces; // the keyspaces of the database
 mod maintenance; // the background thread: sweeping, and freeing space
@@ -18,6 +21,7 @@ mod member; // the store of a member of a set
 mod memtable_sealer; // the thread that seals memtables
 mod open; // the open database and its log
 mod options;
+mod orderly_end; // whether the last run has ended in order
 mod pace; // when writers wait for the database
 mod rebuild; // a damaged database, built anew
 mod recovery; // the logs that a start finds
@@ -25,18 +29,19 @@ mod removed_logs; // removed logs and the progress of sweeps
 mod repair; // a damaged member begins anew
 mod reserve; // space to empty queues on a full disk
 mod seal_signal; // what wakes the thread that seals memtables
-mod set_log; // what the database of a member tells of its log
 mod settled; // what a start finds to sweep
 mod snapshot; // what another member lacks, and receives
 mod sweep; // removing settled chunks and removed logs
 mod verify; // verifying all that is on disk
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use options::{FjallOptions, MaintenanceOptions};
 pub use verify::{Contents, StoppedStore};
 
+use parking_lot::Mutex;
 use tracing::debug;
 
 use self::core::Core;
@@ -54,6 +59,10 @@ pub struct FjallStore {
     core: Arc<Core>,
     maintenance: Maintenance,
     sealer: MemtableSealer,
+    /// What the run before had handed out of each log, if it has ended in order.
+    handed_out_before: HashMap<LogId, u64>,
+    /// What this one has, once it ends in order.
+    handed_out: Mutex<Option<Vec<(LogId, u64)>>>,
     /// Dropped last: another broker may start only after the database is closed.
     _lock: DirLock,
 }
@@ -84,13 +93,16 @@ impl FjallStore {
         lock: DirLock,
     ) -> Result<FjallStore, StoreError> {
         let core = Arc::new(Core::new(dir, options)?);
+        let handed_out_before = core.take_orderly_end()?;
         let remains = core.load_tombs()?;
-        let maintenance = Maintenance::start(core.clone(), options.maintenance, remains)?;
+        let maintenance = Maintenance::start(core.clone(), remains)?;
         let sealer = MemtableSealer::start(core.clone())?;
         let store = FjallStore {
             core,
             maintenance,
             sealer,
+            handed_out_before,
+            handed_out: Mutex::default(),
             _lock: lock,
         };
         store.count_replayed()?;
@@ -123,7 +135,11 @@ impl Drop for FjallStore {
     /// Leaves nothing for the next start to do, unless the store has failed.
     fn drop(&mut self) {
         self.maintenance.stop();
-        let ended = self.core.end();
+        let noted = |()| match &*self.handed_out.lock() {
+            Some(handed_out) => self.core.note_orderly_end(handed_out),
+            None => Ok(()),
+        };
+        let ended = self.core.end().and_then(noted);
         if let Err(failure) = ended {
             debug!(%failure, "the next start applies the end of the log");
         }
@@ -195,6 +211,10 @@ impl Journal for FjallStore {
         self.maintenance.space_is_short();
     }
 
+    fn ends_in_order(&self, handed_out: Vec<(LogId, u64)>) {
+        *self.handed_out.lock() = Some(handed_out);
+    }
+
     fn reopen(&self) -> Result<(), StoreError> {
         self.core.reopen()?;
         self.maintenance
@@ -218,6 +238,7 @@ impl Store for FjallStore {
         let mut logs = open.load_logs()?;
         let was_damaged = !self.damage().is_empty();
         for (log, state) in &mut logs {
+            state.handed_out_below = self.handed_out_before.get(log).copied();
             open.check_tail(*log, &mut state.record)?;
             if was_damaged {
                 open.find_missing(*log, state);

@@ -1,5 +1,5 @@
 //! When writers wait because the database is behind: with its tables, or with the entries of the log. So what is in
-//! memory stays bounded, however slow the disk is.
+//! memory stays bounded, however slow the disk is. A member never waits before it appends: votes wait behind that.
 
 use std::thread;
 use std::time::Duration;
@@ -19,11 +19,9 @@ const SEALED_MEMTABLES_MAX: usize = 3;
 /// busy.
 const MEMTABLE_OVERSHOOT_MAX: u64 = 2;
 /// Number of appended entries from which appends wait for the database.
-const UNAPPLIED_MAX: u64 = 4096;
+const UNAPPLIED_MAX: usize = 4096;
 /// How long a member waits before it applies entries, at most.
 const APPLY_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a member waits before it appends an entry, at most. Votes wait behind it.
-const APPEND_PATIENCE: Duration = Duration::from_millis(200);
 /// Interval of the checks whether the database has caught up.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -49,53 +47,32 @@ impl OpenDatabase {
         })
     }
 
-    /// Whether many entries are not applied that are durable here, and that a majority has.
-    pub(super) fn is_behind_with_entries(&self) -> bool {
-        let upto = self.log.committed().min(self.log.known_to_majority());
-        self.unapplied_upto(upto) >= UNAPPLIED_MAX
-    }
-
     /// Whether the next append should wait. Outside a set everything that is durable is applied.
     pub(super) fn is_throttled(&self, options: &FjallOptions) -> bool {
-        self.unapplied_upto(u64::MAX) >= UNAPPLIED_MAX || self.is_behind_with_tables(options)
+        self.unapplied() >= UNAPPLIED_MAX || self.is_behind_with_tables(options)
     }
 }
 
 impl Core {
     /// Waits for a while as long as the database is behind with its tables. Called before entries of a set are applied.
+    /// Holds nothing while it waits, so that a reopening need not wait for it.
     pub(super) fn wait_for_tables(&self) -> Result<(), StoreError> {
-        self.wait_while(APPLY_PATIENCE, |open| {
+        let mut deadline = None;
+        loop {
+            let open = self.open()?;
             if !open.is_behind_with_tables(&self.options) {
-                return Ok(false);
+                return Ok(());
             }
             if open.overgrown(&self.options).next().is_some() {
                 self.seal_signal.wake();
             }
             open.spaces.check_flushes()?;
-            Ok(true)
-        })
-    }
-
-    /// Waits for a while as long as many entries are not applied that could be. Called before another entry of a set is
-    /// appended. Entries that cannot be applied yet do not count: they may wait for this one.
-    pub(super) fn wait_for_applies(&self) -> Result<(), StoreError> {
-        self.wait_while(APPEND_PATIENCE, |open| Ok(open.is_behind_with_entries()))
-    }
-
-    /// Holds nothing while it waits, so that a reopening need not wait for it.
-    fn wait_while(
-        &self,
-        patience: Duration,
-        is_behind: impl Fn(&OpenDatabase) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut deadline = None;
-        while is_behind(&*self.open()?)? {
+            drop(open);
             let now = clock::monotonic();
-            if now >= *deadline.get_or_insert(now + patience) {
+            if now >= *deadline.get_or_insert(now + APPLY_PATIENCE) {
                 return Ok(());
             }
             thread::sleep(LOOK);
         }
-        Ok(())
     }
 }

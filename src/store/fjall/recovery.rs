@@ -29,6 +29,7 @@ impl OpenDatabase {
                     gone: RangeSet::new(),
                     stretches: Vec::new(),
                     missing: RangeSet::new(),
+                    handed_out_below: None,
                 };
                 logs.insert(log, state);
             }

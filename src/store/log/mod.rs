@@ -76,8 +76,6 @@ pub(super) struct Log {
     committed: AtomicU64,
     /// In a set, what a majority has.
     majority: Mutex<SyncedFile>,
-    /// The index of that, as far as this process was told.
-    known_to_majority: AtomicU64,
 }
 
 /// The end of the log.
@@ -236,14 +234,7 @@ impl Log {
 
     /// Records that a majority has everything up to this entry.
     pub(super) fn record_majority(&self, id: EntryId) {
-        self.known_to_majority
-            .fetch_max(id.index, Ordering::Relaxed);
         self.majority.lock().record(id);
-    }
-
-    /// The index up to which a majority has the entries, as far as this process was told.
-    pub(super) fn known_to_majority(&self) -> u64 {
-        self.known_to_majority.load(Ordering::Relaxed)
     }
 
     /// What was recorded so.

@@ -242,7 +242,6 @@ impl LogStart {
         Ok(Log {
             synced: Mutex::new(synced),
             majority: Mutex::new(SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)),
-            known_to_majority: AtomicU64::new(0),
             extents: self.extents,
             seed: self.seed,
             committed: AtomicU64::new(self.last),

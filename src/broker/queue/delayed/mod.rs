@@ -135,7 +135,7 @@ impl Delayed {
         let mut delayed = Delayed::new(log, durability);
         let record = state.record;
         delayed.recovered = Recovered {
-            below: record.next,
+            below: state.handed_out_below.unwrap_or(record.next),
             at_ms: now_ms,
         };
         delayed.next = record.next;

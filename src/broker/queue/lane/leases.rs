@@ -100,6 +100,7 @@ impl Lane {
             enqueued_ms: first_ms + u64::from(slot.enqueued_after_ms),
         };
         block.touched = true;
+        self.handed_out_below = self.handed_out_below.max(offset + 1);
         self.count_ready_to_leased(size);
         match was {
             SlotState::Returned => self.returned -= 1,

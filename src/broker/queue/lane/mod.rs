@@ -77,6 +77,10 @@ pub(super) struct Lane {
     new_from: u64,
     /// Messages below are from before the last restart, and may have been handed out then.
     recovered_below: u64,
+    /// Nothing that happened before the restart is forgotten.
+    follows_orderly_end: bool,
+    /// No message from this offset on was handed out.
+    handed_out_below: u64,
     /// Return counts of cold messages from before the restart. A slot takes over its count.
     return_counts: BTreeMap<u64, ReturnCount>,
     /// How many deliveries of a message have failed, those before its dead-lettering included; only for
@@ -127,6 +131,8 @@ impl Lane {
             ready_from: 0,
             new_from: 0,
             recovered_below: 0,
+            follows_orderly_end: false,
+            handed_out_below: 0,
             return_counts: BTreeMap::new(),
             failures: BTreeMap::new(),
             receives: ReceiveRecords::new(log),
@@ -159,7 +165,9 @@ impl Lane {
         lane.next = state.record.next;
         lane.settled = state.settled;
         lane.settled.insert_range(0..state.record.floor);
-        lane.recovered_below = lane.next;
+        lane.follows_orderly_end = state.handed_out_below.is_some();
+        lane.handed_out_below = state.handed_out_below.unwrap_or(lane.next).min(lane.next);
+        lane.recovered_below = lane.handed_out_below;
         lane.new_from = lane.next;
         lane.return_counts = state.counts.into_iter().collect();
         lane.ready = lane.next.saturating_sub(lane.settled.len());
@@ -197,9 +205,19 @@ impl Lane {
         self.ready > self.returned
     }
 
-    /// Whether the message at `offset` is from before the last restart.
+    /// Whether the message at `offset` may have been handed out before the last restart.
     pub(super) fn is_recovered(&self, offset: u64) -> bool {
         offset < self.recovered_below
+    }
+
+    /// The offset from which on no message was handed out.
+    pub(super) fn handed_out_below(&self) -> u64 {
+        self.handed_out_below
+    }
+
+    /// Whether the message at `offset` may have died before the last restart, in a batch that a crash has taken.
+    pub(super) fn may_have_died(&self, offset: u64) -> bool {
+        self.is_recovered(offset) && !self.follows_orderly_end
     }
 
     /// Messages that are enqueued from now on belong to the next command.
@@ -269,6 +287,7 @@ impl Lane {
         let persistent = self.durability.covers(message);
         if message.handed_out {
             self.handed_out.insert(offset);
+            self.handed_out_below = self.handed_out_below.max(offset + 1);
         }
         let fits = self.blocks.back().is_some_and(|block| {
             matches!(&block.chunk, ChunkState::Open(encoder) if encoder.has_room_for(message.size()))

@@ -93,6 +93,7 @@ impl Lane {
         for range in &ranges {
             self.settled.remove_range(range.clone());
             self.handed_out.insert_range(range.clone());
+            self.handed_out_below = self.handed_out_below.max(range.end);
         }
         self.receives.rewound();
         self.offsets.rewound(first, returned.persistent);

@@ -38,14 +38,14 @@ impl WorkQueue {
     }
 
     /// The message as its dead letter goes on: with the failures of its deliveries so far, those in this queue included.
-    /// A message from before the start may have died then, and its dead letter may have been handed out, if no batch
-    /// had that yet.
+    /// A message from before a crash may have died then, and its dead letter may have been handed out, if no batch had that
+    /// yet. After an orderly end every dead letter is a new message, as in RabbitMQ.
     pub(super) fn as_dead(&self, id: MessageId, message: Arc<Message>) -> Arc<Message> {
         let lane = self.lanes.iter().find(|(lane, _)| *lane == id.lane);
         let failures = lane.and_then(|(_, lane)| lane.failures(id.offset));
         let failures = failures.unwrap_or(message.failures);
-        let recovered = lane.is_some_and(|(_, lane)| lane.is_recovered(id.offset));
-        let handed_out = message.handed_out || recovered;
+        let may_have_died = lane.is_some_and(|(_, lane)| lane.may_have_died(id.offset));
+        let handed_out = message.handed_out || may_have_died;
         if (failures, handed_out) == (message.failures, message.handed_out) {
             return message;
         }

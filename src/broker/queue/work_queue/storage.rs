@@ -124,4 +124,12 @@ impl Stored for WorkQueue {
         let delayed = self.delayed.as_deref().map(Delayed::log);
         lanes.chain(delayed).collect()
     }
+
+    fn handed_out(&self) -> Vec<(LogId, u64)> {
+        let lanes = self.lanes.iter();
+        let lanes = lanes.map(|(_, lane)| (lane.log(), lane.handed_out_below()));
+        // A delayed message is handed out in its lane.
+        let delayed = self.delayed.as_deref().map(|delayed| (delayed.log(), 0));
+        lanes.chain(delayed).collect()
+    }
 }

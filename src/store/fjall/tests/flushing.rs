@@ -5,7 +5,7 @@ use ::fjall::AbstractTree;
 use super::super::checkpoint_file;
 use super::super::keyspaces::Keyspaces;
 use super::*;
-use crate::store::{EntryId, Proposal, Replica};
+use crate::store::{EntryId, Replica};
 
 /// Where the database puts its tables, and where a test hides them.
 fn tables(dir: &Path) -> Vec<(std::path::PathBuf, std::path::PathBuf)> {
@@ -119,28 +119,4 @@ fn a_member_applies_no_more_while_memtables_wait_for_the_worker() {
         applying.join().unwrap().unwrap();
     });
     assert_eq!(stored(), 4);
-}
-
-#[test]
-fn a_member_appends_slowly_while_much_could_be_applied() {
-    let dir = scratch();
-    let store = FjallStore::open_member(dir.path(), small()).unwrap();
-    let is_behind = || store.core.open().unwrap().is_behind_with_entries();
-    let last = 4200;
-    for index in 1..=last {
-        store.append_entry(id(index), &Proposal::default()).unwrap();
-    }
-    store.sync_log().unwrap();
-    store.note_majority(id(10));
-    assert!(!is_behind(), "no majority may have the others");
-    store.note_majority(id(last));
-    assert!(is_behind());
-    let begun = clock::monotonic();
-    store
-        .append_entry(id(last + 1), &Proposal::default())
-        .unwrap();
-    let waited = clock::monotonic() - begun;
-    assert!(waited >= Duration::from_millis(100), "{waited:?}");
-    store.apply_entries(last).unwrap();
-    assert!(!is_behind());
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ::fjall::{Readable, Snapshot};
 
-use super::records::Needed;
+use super::records::{Needed, decode};
 use super::shadow::{Cast, Parts, Shadow, Tail, cast};
 use super::stopped::{StoppedStore, earlier_format, log_is_missing};
 use crate::model::LogId;
@@ -39,9 +39,12 @@ impl StoppedStore {
             Cast::EarlierFormat => return Err(earlier_format(&dir)),
             Cast::NoLog => return Err(damaged(log_is_missing(&dir))),
         };
-        let damages = shadow.iter().flat_map(|it| it.parts.start.damages());
-        if let Some(damage) = damages.into_iter().next() {
-            return Err(damaged(damage.to_string()));
+        for Parts { start, least, .. } in shadow.iter().map(|it| &it.parts) {
+            // The tables have what comes before; nothing needs those entries.
+            let mut damages = start.damages().iter();
+            if let Some(damage) = damages.find(|damage| damage.entries.end > least + 1) {
+                return Err(damaged(damage.to_string()));
+            }
         }
         Ok(Contents {
             dir,
@@ -73,6 +76,16 @@ impl Contents {
             Some(shadow) => shadow.parts.advance(to),
             None => Ok(false),
         }
+    }
+
+    /// The last entry up to this one that the logs of both directories have, in a set.
+    pub fn last_in_common(&self, other: &Contents, upto: EntryId) -> Option<EntryId> {
+        let (one, other) = (self.parts()?, other.parts()?);
+        let least = one.entry()?.index;
+        (least..=upto.index).rev().find_map(|index| {
+            let term = one.start.term_of(index)?;
+            (other.start.term_of(index) == Some(term)).then_some(EntryId { term, index })
+        })
     }
 
     /// The definitions whose key starts with `prefix`.
@@ -215,9 +228,14 @@ fn states(parts: &Parts, snapshot: &Snapshot) -> Result<BTreeMap<LogId, LogDiges
     }
     for entry in snapshot.iter(&parts.spaces.state) {
         let (key, value) = entry.into_inner().map_err(failed("reading"))?;
-        let log = keys::parse_state(&key).map(|(_, log, _)| log);
+        let Some((prefix, log, part)) = keys::parse_state(&key) else {
+            continue;
+        };
         // What is left of removed logs is swept by each member in its own time.
-        if let Some(of_log) = log.and_then(|log| logs.get_mut(&log)) {
+        if let Some(of_log) = logs.get_mut(&log) {
+            decode(prefix, part.unwrap_or(0), &value).map_err(|error| {
+                StoreError::Corrupt(format!("a record of log {}: {error}", log.0))
+            })?;
             of_log.states.add(&[&key, &value]);
         }
     }

@@ -244,7 +244,8 @@ fn unusable(what: String) -> Finding {
     }
 }
 
-fn decode(prefix: u8, part: u64, value: &[u8]) -> Result<(), RecordError> {
+/// Whether the value of a key of a log makes sense.
+pub(super) fn decode(prefix: u8, part: u64, value: &[u8]) -> Result<(), RecordError> {
     match prefix {
         keys::RECORD => LogRecord::decode(value).map(drop),
         keys::SETTLED_PAGE | keys::GONE_PAGE => PageBits::decode(value).map(drop),

@@ -11,9 +11,9 @@ use super::verifier::{Stop, Verifier, effect_of_entries};
 use crate::store::StoreError;
 use crate::store::extents::Extents;
 use crate::store::fjall::core::Core;
-use crate::store::fjall::error::OpenFailure;
+use crate::store::fjall::found_log::Beside;
 use crate::store::fjall::keyspaces::Keyspaces;
-use crate::store::fjall::open::{LOG_DIR, find_log};
+use crate::store::fjall::open::LOG_DIR;
 use crate::store::fjall::{checkpoint_file, manifest};
 use crate::store::log::{HeadFlaw, LogStart, head_flaws};
 use crate::store::verify::{Effect, Verified, VerifyStep};
@@ -100,17 +100,18 @@ impl Core {
         verifier: &mut Verifier<'_, '_>,
         checkpoint: Option<u64>,
     ) -> Result<(LogStart, Vec<HeadFlaw>), Stop> {
-        let (seed, used, from, upto) = {
+        let (seed, used, beside, upto) = {
             let open = self.open()?;
             let seed = open.spaces.log_seed()?.unwrap_or(0);
             let least = open.checkpointed.load(Ordering::Relaxed);
             let from = checkpoint.map_or(least, |index| index.min(least));
-            (seed, open.extents.used(), from, open.log.committed())
+            let beside = Beside::read(&open.spaces, from)?;
+            (seed, open.extents.used(), beside, open.log.committed())
         };
         let log_dir = self.dir.join(LOG_DIR);
         let extents = Arc::new(Extents::open(&log_dir, self.options.extent_bytes, used)?);
-        let start = find_log(&self.open()?.spaces, &extents, seed, from, Some(upto));
-        let start = start.map_err(OpenFailure::into_error)?;
+        // The scan takes its time, and a reopening must not wait for it.
+        let start = beside.find_log(&extents, seed, Some(upto))?;
         let flaws = head_flaws(&start, |_, bytes| {
             verifier.found.entries += 1;
             verifier.passed(bytes)

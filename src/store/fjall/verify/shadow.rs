@@ -15,13 +15,15 @@ use super::access::Access;
 use crate::store::dir;
 use crate::store::error::{StoreError, io_error, is_lost};
 use crate::store::extents::Extents;
+use crate::store::fjall::apply::{Applied, Have, Progress, apply};
 use crate::store::fjall::error::{OpenFailure, failed, has_panicked};
 use crate::store::fjall::format::{self, FORMAT};
+use crate::store::fjall::found_log::find_log;
 use crate::store::fjall::keyspaces::Keyspaces;
-use crate::store::fjall::open::{Applied, LOG_DIR, Progress, apply, find_log};
+use crate::store::fjall::open::LOG_DIR;
 use crate::store::fjall::options::FjallOptions;
 use crate::store::fjall::{checkpoint_file, manifest, rebuild};
-use crate::store::keys::{self, KeyspaceName};
+use crate::store::keys;
 use crate::store::log::{EntryId, LogStart};
 
 /// The directory of the database.
@@ -43,8 +45,7 @@ pub(super) struct Parts {
     pub(super) start: LogStart,
     /// The last entry that all tables have.
     pub(super) least: u64,
-    /// The last entry that the tables of each keyspace have.
-    have: [u64; KeyspaceName::ALL.len()],
+    have: Have,
     applied: Applied,
     /// The last entry that was applied now.
     replayed: u64,
@@ -170,16 +171,15 @@ impl Parts {
         seed: u64,
         used: u32,
     ) -> Result<Parts, OpenFailure> {
-        let [msgs, state, meta] = KeyspaceName::ALL.map(|space| spaces.applied(space));
-        let have = [msgs?, state?, meta?];
-        let least = have.into_iter().min().unwrap_or(0);
+        let have = Have::read(&spaces)?;
+        let least = have.least();
         // With the checkpoint file and the entries after it the database can be built anew.
         let file = checkpoint_file::find(extents.dir())?;
         let from = file.map_or(least, |file| file.index.min(least));
         let start = find_log(&spaces, &extents, seed, from, None)?;
         let term = spaces.term()?.map_or(0, |(term, _)| term);
         let applied = Applied {
-            index: have.into_iter().max().unwrap_or(0),
+            index: have.most(),
             term: spaces.base()?.is_some().then_some(term),
             extents: used,
         };
@@ -212,15 +212,11 @@ impl Parts {
             if index <= self.replayed || index > upto {
                 continue;
             }
-            let lacks = |space: KeyspaceName| {
-                have.get(usize::from(space.code()))
-                    .is_some_and(|have| *have < index)
-            };
             apply(
                 &self.spaces,
                 &self.extents,
                 std::slice::from_ref(&entry),
-                lacks,
+                |space| have.lacks(space, index),
                 &mut self.applied,
                 &mut progress,
             )?;

@@ -78,18 +78,35 @@ fn what_was_due_before_a_crash_counts_as_delivered_and_what_was_not_does_not() {
 }
 
 #[test]
-fn the_dead_letter_of_a_message_from_before_a_crash_may_have_been_delivered() {
-    let mut rig = Rig::new(&[
-        ("x-dead-letter-exchange", text("")),
-        ("x-message-ttl", long(100)),
-    ]);
-    rig.publish(&[with("old", |_| {})]);
+fn after_an_orderly_end_no_delayed_message_counts_as_delivered() {
+    let mut rig = Rig::new(&[]);
+    rig.publish(&[with("due", |m| m.delay_ms = Some(100))]);
     rig.commit();
+    rig.end_in_order();
+    rig.now_ms = 1_100;
     rig.restart();
-    rig.publish(&[with("new", |_| {})]);
-    rig.holds_letters = true;
-    rig.tick(9_999);
-    let dead = rig.state.take_letters(10, 1_000);
-    let flags: Vec<_> = dead.iter().map(|dead| dead.message.handed_out).collect();
-    assert_eq!(flags, [true, false]);
+    let (_, body, redelivered) = rig.get().expect("it is due");
+    assert_eq!((&body[..], redelivered), (&b"due"[..], false));
+}
+
+#[test]
+fn the_dead_letter_of_a_message_from_before_a_crash_may_have_been_delivered() {
+    for (is_orderly, expected) in [(false, [true, false]), (true, [false, false])] {
+        let mut rig = Rig::new(&[
+            ("x-dead-letter-exchange", text("")),
+            ("x-message-ttl", long(100)),
+        ]);
+        rig.publish(&[with("old", |_| {})]);
+        rig.commit();
+        if is_orderly {
+            rig.end_in_order();
+        }
+        rig.restart();
+        rig.publish(&[with("new", |_| {})]);
+        rig.holds_letters = true;
+        rig.tick(9_999);
+        let dead = rig.state.take_letters(10, 1_000);
+        let flags: Vec<_> = dead.iter().map(|dead| dead.message.handed_out).collect();
+        assert_eq!(flags, expected, "after an orderly end: {is_orderly}");
+    }
 }

@@ -249,6 +249,12 @@ impl Rig {
         self.state.evict(target, Ticket(self.committed));
     }
 
+    /// The next restart follows an orderly end.
+    pub(in crate::broker::queue) fn end_in_order(&mut self) {
+        self.commit();
+        self.store.ends_in_order(self.state.handed_out());
+    }
+
     pub(in crate::broker::queue) fn restart(&mut self) {
         self.store.sweep_settled().expect("memory store");
         let logs: Vec<(LogId, _)> = self.store.logs().expect("memory store");
