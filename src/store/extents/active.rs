@@ -9,6 +9,14 @@ use std::path::Path;
 
 use super::pages::{Pages, open_direct};
 
+/// Where moved chunks are appended.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    pub(super) active: Option<Active>,
+    /// The write buffer, while no extent is active.
+    pub(super) pages: Pages,
+}
+
 /// The active extent.
 #[derive(Debug)]
 pub(super) struct Active {

@@ -28,12 +28,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
+use self::active::End;
 pub(super) use self::address::ChunkAddress;
 use self::pages::open_direct;
 pub(super) use self::pages::{IO_BYTES, PAGE, Pages};
 use self::reader::Reader;
 use self::usage::{Content, ExtentUsage, Fate};
-use self::writer::End;
 use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
@@ -263,9 +263,9 @@ impl Extents {
     /// Frees buffers, and the disk space of all spare extents but `keep`.
     pub(super) fn trim(&self, keep: usize) -> Result<(), StoreError> {
         self.reader.trim();
-        let spare = self.usage.lock().take_spare(keep);
+        let taken = self.usage.lock().take_spare(keep);
         let path = |number| self.dir.join(format!("{number}.{LOG_SUFFIX}"));
-        let removed: Vec<_> = spare.into_iter().map(|it| (it, path(it))).collect();
+        let removed: Vec<_> = taken.into_iter().map(|it| (it, path(it))).collect();
         self.remove(&removed)
     }
 

@@ -5,19 +5,11 @@ use std::path::Path;
 
 use parking_lot::MutexGuard;
 
-use super::active::Active;
+use super::active::{Active, End};
 use super::usage::Content;
 use super::{ChunkAddress, Extents, Pages};
 use crate::store::StoreError;
 use crate::store::error::io_error;
-
-/// Where moved chunks are appended.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    active: Option<Active>,
-    /// The write buffer, while no extent is active.
-    pages: Pages,
-}
 
 /// Appends moved chunks. At most one writer exists at a time.
 pub(in crate::store) struct Writer<'a> {
