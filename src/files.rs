@@ -37,6 +37,8 @@ pub struct Wanted {
     pub management: usize,
     /// Connections to endpoints.
     pub pushes: usize,
+    /// Descriptors that a client takes: two on a node that may pass it on.
+    pub per_client: usize,
 }
 
 /// The division of file descriptors.
@@ -93,7 +95,7 @@ pub fn share(limit: Option<u64>, wanted: Wanted) -> Shares {
     let (part, of) = CACHED_PARTS;
     let pushes = wanted.pushes.min((limit / 16).max(1));
     let beside = store + 2 * pushes + OTHER_FILES + METRICS.authenticated + METRICS.newcomers;
-    let left = limit.saturating_sub(beside);
+    let left = limit.saturating_sub(beside) / wanted.per_client.max(1);
     let cmq = match wanted.cmq {
         0 => capacity(0, 0),
         cmq => capacity(cmq, left / 4),
@@ -141,6 +143,7 @@ mod tests {
         cmq: 8_192,
         management: 1_024,
         pushes: 256,
+        per_client: 1,
     };
 
     fn sockets(capacity: Capacity) -> usize {
@@ -174,16 +177,18 @@ mod tests {
                 WANTED,
                 Wanted { cmq: 0, ..WANTED },
                 Wanted { amqp: 10, ..WANTED },
+                Wanted {
+                    per_client: 2,
+                    ..WANTED
+                },
             ] {
                 let shares = share(Some(limit), wanted);
-                let all = shares.store
-                    + sockets(shares.amqp)
-                    + sockets(shares.cmq)
-                    + sockets(shares.management)
-                    + 2 * shares.pushes
-                    + OTHER_FILES;
+                let clients =
+                    sockets(shares.amqp) + sockets(shares.cmq) + sockets(shares.management);
+                let all =
+                    shares.store + clients * wanted.per_client + 2 * shares.pushes + OTHER_FILES;
                 assert!(
-                    all as u64 <= limit + 3 * DOOR_MIN as u64,
+                    all as u64 <= limit + (3 * DOOR_MIN * wanted.per_client) as u64,
                     "{limit}: {shares:?}"
                 );
                 assert!(shares.amqp.authenticated > 0 && shares.amqp.authenticated <= wanted.amqp);
@@ -207,6 +212,7 @@ mod tests {
                 cmq: 2,
                 management: 3,
                 pushes: 1,
+                per_client: 1,
             },
         );
         assert_eq!((shares.amqp.authenticated, shares.amqp.newcomers), (1, 8));

@@ -95,6 +95,7 @@ fn wanted(config: &Config) -> files::Wanted {
             config.management_connections,
         ),
         pushes: config.cmq_push_connections.into(),
+        per_client: 1 + usize::from(config.cluster_listen.is_some()),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) const CLOCKS_APART_MAX: Duration = Duration::from_secs(1);
 
 /// Maximum number of connections that have not proven yet that they belong to the set. One address may have half.
 pub(super) const STRANGERS_MAX: usize = 128;
-/// Maximum number of connections of other nodes, passed clients included.
+/// Maximum number of lanes of other nodes. Streams count where they lead: passed clients at their front doors.
 pub(super) const LINKS_MAX: usize = 262_144;
 /// Maximum number of connections that are opened to one node at a time: well below a stranger's share there.
 pub(super) const OPENING_MAX: usize = 16;

@@ -21,6 +21,9 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(25);
 /// Time that a client has to take what is under way and the last word, and to close. Then its socket is reset.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(10);
 
+/// A client that takes nothing for this long is lost, as on the leader.
+const CLIENT_TAKES_WITHIN: Duration = Duration::from_secs(30);
+
 /// What a client hears that was held when this node began to lead, or to stop.
 pub(super) const NO_LEADER_CAME: &str = "this node stops passing clients on: reconnect";
 
@@ -224,7 +227,7 @@ impl Passing {
         mut stopped: watch::Receiver<bool>,
     ) -> (Over, Vec<u8>) {
         let mut leaders = self.leader.clone();
-        let mut splice = Splice::new(client, stream);
+        let mut splice = Splice::new(client, stream, CLIENT_TAKES_WITHIN);
         let hear = |bytes: &[u8]| {
             if let Some(hearing) = &mut hearing {
                 hearing.heard(bytes);

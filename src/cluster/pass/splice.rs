@@ -6,8 +6,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Maximum number of bytes of one read, and of those that wait for the other side.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -34,6 +36,17 @@ pub(super) struct Splice<'a, C, L> {
     down: Direction,
     /// The leader knows that the client has closed its side.
     is_half_closed: bool,
+    /// How long the client may take nothing of what waits for it.
+    patience: Duration,
+    stalled: Option<Stalled>,
+}
+
+/// A client that takes nothing.
+#[derive(Debug)]
+struct Stalled {
+    /// What it had taken by then.
+    taken: u64,
+    gives_up: Pin<Box<Sleep>>,
 }
 
 /// The state of one direction.
@@ -42,6 +55,8 @@ struct Direction {
     /// Bytes that were read and not yet written, behind those that were.
     rest: Vec<u8>,
     written: usize,
+    /// Bytes of all rests that were written.
+    taken: u64,
     /// Bytes were written and not flushed.
     is_dirty: bool,
     /// Nothing more comes.
@@ -59,18 +74,24 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     L: AsyncRead + AsyncWrite + Unpin,
 {
-    pub(super) fn new(client: &'a mut C, leader: &'a mut L) -> Splice<'a, C, L> {
+    pub(super) fn new(
+        client: &'a mut C,
+        leader: &'a mut L,
+        patience: Duration,
+    ) -> Splice<'a, C, L> {
         Splice {
             client,
             leader,
             up: Direction::default(),
             down: Direction::default(),
             is_half_closed: false,
+            patience,
+            stalled: None,
         }
     }
 
-    /// Passes bytes until the leader has ended and all that it sent is passed, or one side fails. What the client is
-    /// told goes by `hear` too. A client that closes its side still gets what the leader sends.
+    /// Passes bytes until the leader has ended and all that it sent is passed, one side fails, or the client takes nothing
+    /// for too long. What the client is told goes by `hear` too. A client that closes its side still gets what the leader sends.
     pub(super) async fn run(&mut self, mut hear: impl FnMut(&[u8])) -> Ended {
         poll_fn(|cx| {
             let up = self.poll_up(cx);
@@ -81,7 +102,7 @@ where
                 }
                 // A leader that takes no more may have said why: that comes first.
                 (_, Poll::Ready(Ok(()) | Err(Failed::From))) => Poll::Ready(Ended::Leader),
-                (_, Poll::Pending) => Poll::Pending,
+                (_, Poll::Pending) => self.poll_patience(cx).map(|()| Ended::Client),
             }
         })
         .await
@@ -94,6 +115,22 @@ where
         } = self.down;
         rest.drain(..written.min(rest.len()));
         rest
+    }
+
+    /// Ready when the client has taken nothing for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.down.rest.is_empty() {
+            self.stalled = None;
+            return Poll::Pending;
+        }
+        let taken = self.down.taken;
+        let stalled = self.stalled.take().filter(|stalled| stalled.taken == taken);
+        let stalled = stalled.unwrap_or_else(|| Stalled {
+            taken,
+            gives_up: Box::pin(sleep(self.patience)),
+        });
+        let stalled = self.stalled.insert(stalled);
+        stalled.gives_up.as_mut().poll(cx)
     }
 
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
@@ -177,13 +214,17 @@ impl Direction {
         while let Some(rest @ [_, ..]) = self.rest.get(self.written..) {
             match ready!(Pin::new(&mut *to).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.written += written,
+                written => {
+                    self.written += written;
+                    self.taken += written as u64;
+                }
             }
         }
         if self.written > 0 {
             *self = Direction {
                 is_dirty: true,
                 is_over: self.is_over,
+                taken: self.taken,
                 ..Direction::default()
             };
         }
@@ -199,5 +240,32 @@ impl Direction {
             self.is_dirty = false;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_for_long_is_lost_and_a_slow_one_is_not() {
+        let (mut client, mut at_client) = duplex(10);
+        let (mut leader, mut at_leader) = duplex(1_000);
+        at_leader.write_all(&[7; 60]).await.unwrap();
+        let patience = Duration::from_millis(300);
+        let mut splice = Splice::new(&mut client, &mut leader, patience);
+        let slow = async {
+            for _ in 0..4 {
+                sleep(patience / 2).await;
+                at_client.read_exact(&mut [0; 10]).await.unwrap();
+            }
+        };
+        let begun = tokio::time::Instant::now();
+        let (ended, ()) = tokio::join!(splice.run(|_| {}), slow);
+        assert_eq!(ended, Ended::Client);
+        assert!(begun.elapsed() >= patience * 2);
+        assert_eq!(splice.into_rest().len(), 10);
     }
 }

@@ -336,6 +336,7 @@ fn wanted() -> Wanted {
         cmq: CONNECTIONS,
         management: CONNECTIONS,
         pushes: 64,
+        per_client: 1,
     }
 }
 
