@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
+use openraft::alias::SnapshotMetaOf;
 use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_std;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::vote::RaftVote;
 use openraft::{EntryPayload, Membership};
 
 use super::message::{self, Envelope, MessageError};
+use super::records::{decode_members, encode_members};
 use super::standing::MemberInfo;
+use super::succession::{Finding, Question};
 use super::types::{Changes, Entry, Group, LogId, Members, NodeFacts};
+use super::wire;
 use crate::cluster::frozen::frozen;
 use crate::model::QueueId;
 use crate::store::{Batch, FjallOptions, FjallStore, Op};
@@ -113,16 +118,49 @@ fn a_request_to_append_entries_is_frozen() {
 #[test]
 fn requests_for_votes_and_a_handover_are_frozen() {
     let request = VoteRequest::<Group>::new(vote(), Some(id(9)));
-    let now = message::request(ENVELOPE, &request).expect("a request");
+    let asked = wire::VoteAsked::from(request.clone());
+    let now = message::request(ENVELOPE, &asked).expect("a request");
     let body = opened(frozen("vote_request", &now.concat()));
-    let read: VoteRequest<Group> = message::body(&body).expect("a vote of release 1");
-    assert_eq!(read, request);
+    let read: wire::VoteAsked = message::body(&body).expect("a vote of release 1");
+    assert_eq!(VoteRequest::from(read), request);
 
     let request = TransferLeaderRequest::<Group>::new(vote(), 0xB2, Some(id(9)));
-    let now = message::request(ENVELOPE, &request).expect("a request");
+    let asked = wire::HandoverAsked::from(request.clone());
+    let now = message::request(ENVELOPE, &asked).expect("a request");
     let body = opened(frozen("transfer_request", &now.concat()));
-    let read: TransferLeaderRequest<Group> = message::body(&body).expect("one of release 1");
+    let read: wire::HandoverAsked = message::body(&body).expect("one of release 1");
+    let read = TransferLeaderRequest::from(read);
     assert_eq!(format!("{read:?}"), format!("{request:?}"));
+
+    let now = message::request(ENVELOPE, &Question::about(vote())).expect("a request");
+    let body = opened(frozen("look_request", &now.concat()));
+    let read: Question = message::body(&body).expect("one of release 1");
+    assert_eq!(read, Question::about(vote()));
+}
+
+fn answered(answer: &impl serde::Serialize) -> Bytes {
+    message::answer(serde_json::to_vec(answer).map_err(MessageError::from))
+}
+
+fn read<T: serde::de::DeserializeOwned>(name: &str, now: Bytes) -> T {
+    message::read_answer(&frozen(name, &now).into()).expect("an answer")
+}
+
+#[test]
+fn a_snapshots_head_and_answer_are_frozen() {
+    let meta = SnapshotMetaOf::<Group> {
+        last_log_id: Some(id(9)),
+        last_membership: Members::new(Some(id(6)), members()),
+    };
+    let head = wire::SnapshotHead::new(vote(), &meta);
+    let now = message::request(ENVELOPE, &head).expect("a request");
+    let body = opened(frozen("snapshot_head", &now.concat()));
+    let read_head: wire::SnapshotHead = message::body(&body).expect("one of release 1");
+    assert_eq!(read_head.open().expect("members"), (vote(), meta));
+    let taken = SnapshotResponse::<Group>::new(vote());
+    let now = answered(&wire::SnapshotTaken::from(taken.clone()));
+    let answer: wire::SnapshotTaken = read("snapshot_taken", now);
+    assert_eq!(SnapshotResponse::from(answer), taken);
 }
 
 #[test]
@@ -134,15 +172,39 @@ fn answers_are_frozen() {
         ("append_conflicts", Appended::Conflict),
         ("append_of_an_old_term", Appended::HigherVote(vote())),
     ] {
-        let now = message::answer(serde_json::to_vec(&answer).map_err(MessageError::from));
-        let read: Appended = message::read_answer(&frozen(name, &now).into()).expect("an answer");
-        assert_eq!(read, answer);
+        let now = answered(&wire::Appended::from(answer.clone()));
+        let read: wire::Appended = read(name, now);
+        assert_eq!(Appended::from(read), answer);
     }
     let answer = VoteResponse::<Group>::new(vote(), Some(id(9)), true);
-    let now = message::answer(serde_json::to_vec(&answer).map_err(MessageError::from));
-    let read: VoteResponse<Group> =
-        message::read_answer(&frozen("vote_response", &now).into()).expect("an answer");
-    assert_eq!(format!("{read:?}"), format!("{answer:?}"));
+    let voted: wire::Voted = read(
+        "vote_response",
+        answered(&wire::Voted::from(answer.clone())),
+    );
+    assert_eq!(VoteResponse::from(voted), answer);
+    let finding = Finding::new(true, Some(id(9)));
+    assert_eq!(read::<Finding>("look_answer", answered(&finding)), finding);
+    for (name, response) in [
+        ("handover_taken", Ok(())),
+        (
+            "handover_too_late",
+            Err(TransferLeaderError::VoteChanged {
+                expected: vote(),
+                actual: vote(),
+            }),
+        ),
+        (
+            "handover_too_early",
+            Err(TransferLeaderError::LogNotFlushed {
+                expected: Some(id(9)),
+                actual: None,
+            }),
+        ),
+    ] {
+        let now = answered(&wire::handover_answer(response.clone()));
+        let answer = wire::handover_response(read(name, now));
+        assert_eq!(format!("{answer:?}"), format!("{response:?}"));
+    }
     let now = message::answer(Err(MessageError::Refused("no".to_owned())));
     let refused = message::read_answer::<Appended>(&frozen("refusal", &now).into());
     assert!(matches!(refused, Err(MessageError::Refused(text)) if text == "no"));
@@ -151,8 +213,8 @@ fn answers_are_frozen() {
 #[test]
 fn the_record_of_members_is_frozen() {
     let stored = Members::new(Some(id(6)), members());
-    let now = serde_json::to_vec(&stored).expect("JSON");
-    let read: Members = serde_json::from_slice(&frozen("members.json", &now)).expect("a record");
+    let now = encode_members(&stored).expect("JSON");
+    let read = decode_members(&frozen("members.json", &now)).expect("a record");
     assert_eq!(read, stored);
     let member = MemberInfo {
         id: 0xA1,
@@ -168,14 +230,15 @@ fn the_record_of_members_is_frozen() {
 #[test]
 fn additions_are_passed_over_and_later_versions_refused() {
     let request = VoteRequest::<Group>::new(vote(), Some(id(9)));
-    let mut json = serde_json::to_value(&request).expect("JSON");
+    let asked = || wire::VoteAsked::from(request.clone());
+    let mut json = serde_json::to_value(asked()).expect("JSON");
     json["of_a_later_release"] = true.into();
     let added = message::request(ENVELOPE, &json).expect("a request");
     let body = opened(added.concat());
-    let read: VoteRequest<Group> = message::body(&body).expect("what it knows");
-    assert_eq!(read, request);
+    let read: wire::VoteAsked = message::body(&body).expect("what it knows");
+    assert_eq!(VoteRequest::from(read), request);
 
-    let mut later = message::request(ENVELOPE, &request)
+    let mut later = message::request(ENVELOPE, &asked())
         .expect("a request")
         .concat();
     later[0] = 2;

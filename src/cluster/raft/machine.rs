@@ -12,8 +12,9 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tracing::info;
 
 use super::log::Durability;
+use super::records::{decode_members, members_of};
 use super::runtime;
-use super::types::{Group, Members, entry_id, log_id, members_of, store_index};
+use super::types::{Group, Members, entry_id, log_id, store_index};
 use crate::store::{OutgoingSnapshot, Replica};
 
 /// Entries that are applied together.
@@ -132,7 +133,7 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
         let Some(last) = log_id(snapshot.id()) else {
             return Ok(None);
         };
-        let members = snapshot.members().map(serde_json::from_slice::<Members>);
+        let members = snapshot.members().map(decode_members);
         let members = members.transpose()?.unwrap_or_default();
         if !has_third(&members) {
             snapshot.leave_out_damaged();

@@ -6,17 +6,18 @@
 //! entry   = term u64, index u64, proposal
 //! answer  = 0 u8, body (JSON) | 1 u8, text
 //! ```
-//! Little-endian. The checksum is XXH3 of everything before it. The bodies of other requests are JSON.
+//! Little-endian. The checksum is XXH3 of everything before it. The bodies of other requests are JSON, by `wire`.
 
 use bytes::{Buf, Bytes};
-use openraft::alias::{LogIdOf, SnapshotMetaOf, VoteOf};
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::types::{Group, entry_id, entry_of, proposal_of};
+use super::records::{entry_of, proposal_of};
+use super::types::{Group, entry_id};
+use super::wire;
 use crate::store::{EntryId, Parts, Proposal};
 
 /// The version of the messages. An older one is understood as long as a release before may send it.
@@ -30,7 +31,7 @@ pub(super) mod kind {
     pub(in super::super) const VOTE: u8 = 2;
     pub(in super::super) const PRE_VOTE: u8 = 3;
     pub(in super::super) const TRANSFER: u8 = 4;
-    /// A stream. Its header is a request with a [`super::SnapshotHead`].
+    /// A stream. Its header is a request with a [`super::super::wire::SnapshotHead`].
     pub(in super::super) const SNAPSHOT: u8 = 5;
     pub(in super::super) const LOOK: u8 = 6;
 }
@@ -60,16 +61,9 @@ pub(super) enum MessageError {
 
 #[derive(Serialize, Deserialize)]
 struct AppendHead {
-    vote: VoteOf<Group>,
-    previous: Option<LogIdOf<Group>>,
-    commit: Option<LogIdOf<Group>>,
-}
-
-/// What comes before the blocks of a snapshot.
-#[derive(Serialize, Deserialize)]
-pub(super) struct SnapshotHead {
-    pub(super) vote: VoteOf<Group>,
-    pub(super) meta: SnapshotMetaOf<Group>,
+    vote: wire::Vote,
+    previous: Option<wire::Position>,
+    commit: Option<wire::Position>,
 }
 
 /// A request with a JSON body.
@@ -89,9 +83,9 @@ pub(super) fn append_request(
 ) -> Result<Vec<Bytes>, MessageError> {
     let mut parts = begin(envelope);
     let head = serde_json::to_vec(&AppendHead {
-        vote: append.vote,
-        previous: append.prev_log_id,
-        commit: append.leader_commit,
+        vote: append.vote.into(),
+        previous: append.prev_log_id.map(wire::Position::from),
+        commit: append.leader_commit.map(wire::Position::from),
     })?;
     parts.put_slice(&length(head.len()));
     parts.put_slice(&head);
@@ -169,10 +163,10 @@ pub(super) fn append_body(mut body: Bytes) -> Result<AppendEntriesRequest<Group>
         entries.push(entry_of(EntryId { term, index }, proposal)?);
     }
     Ok(AppendEntriesRequest {
-        vote: head.vote,
-        prev_log_id: head.previous,
+        vote: head.vote.into(),
+        prev_log_id: wire::log_id(head.previous),
         entries,
-        leader_commit: head.commit,
+        leader_commit: wire::log_id(head.commit),
     })
 }
 

@@ -22,14 +22,15 @@ use tracing::{debug, info};
 
 use super::appends::{self, Answer};
 use super::machine::Image;
-use super::message::{self, Envelope, MessageError, SnapshotHead, kind};
+use super::message::{self, Envelope, MessageError, kind};
 use super::peers::{Lane, PeerError, Peers};
 use super::sending::Sendings;
 use super::set_id::SetId;
+use super::snapshot_stream;
 use super::standing::MemberInfo;
-use super::transfer;
 use super::types::{Group, NodeFacts, store_index};
 use super::unanswered::Unanswered;
+use super::wire;
 use crate::store::Replica;
 
 /// How long an append may take, besides the time for its bytes: the follower's disk may be slow.
@@ -96,7 +97,20 @@ impl<R: Replica> Connection<R> {
             Lane::Control => option.hard_ttl(),
             Lane::Raft => append_within(request.as_ref().map_or(0, bytes)),
         };
-        self.call(lane, kind::APPEND, request, within).await
+        let appended: wire::Appended = self.call(lane, kind::APPEND, request, within).await?;
+        Ok(appended.into())
+    }
+
+    async fn ask(
+        &self,
+        kind: u8,
+        vote: VoteRequest<Group>,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<Group>, RPCError<Group>> {
+        let request = message::request(self.envelope(), &wire::VoteAsked::from(vote));
+        let within = option.hard_ttl();
+        let voted: wire::Voted = self.call(Lane::Control, kind, request, within).await?;
+        Ok(voted.into())
     }
 
     async fn call<T: DeserializeOwned>(
@@ -128,7 +142,7 @@ impl<R: Replica> Connection<R> {
             return Err(io::Error::other("there is nothing to send"));
         };
         let entry = store_index(meta.last_log_id.as_ref());
-        let head = message::request(self.envelope(), &SnapshotHead { vote, meta });
+        let head = message::request(self.envelope(), &wire::SnapshotHead::new(vote, &meta));
         let head = head.map_err(io::Error::other)?.concat().into();
         let stream = self.peers.open(&self.to, kind::SNAPSHOT, head).await;
         let mut stream = stream.map_err(io::Error::other)?;
@@ -138,10 +152,10 @@ impl<R: Replica> Connection<R> {
             to,
             entry, "a snapshot is sent: the log no longer has what the member lacks"
         );
-        let answer = transfer::send(&mut *stream, snapshot).await?;
-        let answer = message::read_answer(&answer).map_err(io::Error::other)?;
+        let answer = snapshot_stream::send(&mut *stream, snapshot).await?;
+        let taken: wire::SnapshotTaken = message::read_answer(&answer).map_err(io::Error::other)?;
         info!(to, entry, "a snapshot was sent");
-        Ok(answer)
+        Ok(taken.into())
     }
 }
 
@@ -195,9 +209,7 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         vote: VoteRequest<Group>,
         option: RPCOption,
     ) -> Result<VoteResponse<Group>, RPCError<Group>> {
-        let request = message::request(self.envelope(), &vote);
-        self.call(Lane::Control, kind::VOTE, request, option.hard_ttl())
-            .await
+        self.ask(kind::VOTE, vote, &option).await
     }
 
     async fn pre_vote(
@@ -205,9 +217,7 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         vote: VoteRequest<Group>,
         option: RPCOption,
     ) -> Result<VoteResponse<Group>, RPCError<Group>> {
-        let request = message::request(self.envelope(), &vote);
-        self.call(Lane::Control, kind::PRE_VOTE, request, option.hard_ttl())
-            .await
+        self.ask(kind::PRE_VOTE, vote, &option).await
     }
 
     async fn full_snapshot(
@@ -236,9 +246,13 @@ impl<R: Replica> RaftNetworkV2<Group> for Connection<R> {
         transfer: TransferLeaderRequest<Group>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Group>, RPCError<Group>> {
-        let request = message::request(self.envelope(), &transfer);
-        self.call(Lane::Control, kind::TRANSFER, request, option.hard_ttl())
-            .await
+        let asked = wire::HandoverAsked::from(transfer);
+        let request = message::request(self.envelope(), &asked);
+        let within = option.hard_ttl();
+        let answer: wire::HandoverAnswer = self
+            .call(Lane::Control, kind::TRANSFER, request, within)
+            .await?;
+        Ok(wire::handover_response(answer))
     }
 }
 

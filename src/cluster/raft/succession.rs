@@ -20,6 +20,7 @@ use super::peers::{Lane, Peers};
 use super::set_id::SetId;
 use super::standing::MemberInfo;
 use super::types::{Group, LogId, Members, NodeFacts};
+use super::wire;
 use crate::store::Replica;
 
 /// How long another member may look.
@@ -28,9 +29,17 @@ const LOOK_WITHIN: Duration = Duration::from_secs(1);
 const PAUSES_MS: [u64; 6] = [0, 5, 15, 30, 50, 100];
 
 /// Asks whether this leader's process is gone.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Question {
-    leader: VoteOf<Group>,
+    leader: wire::Vote,
+}
+
+impl Question {
+    pub(super) fn about(leader: VoteOf<Group>) -> Question {
+        Question {
+            leader: leader.into(),
+        }
+    }
 }
 
 /// What a member has found.
@@ -38,7 +47,17 @@ pub(super) struct Question {
 pub(super) struct Finding {
     is_gone: bool,
     /// The last entry of the member's log.
-    last: Option<LogId>,
+    last: Option<wire::Position>,
+}
+
+#[cfg(test)]
+impl Finding {
+    pub(super) fn new(is_gone: bool, last: Option<LogId>) -> Finding {
+        Finding {
+            is_gone,
+            last: last.map(wire::Position::from),
+        }
+    }
 }
 
 /// What a follower needs to take over.
@@ -76,14 +95,14 @@ impl<R: Replica> Succession<R> {
     pub(super) async fn look(&self, question: &Question) -> Finding {
         let followed = self
             .followed()
-            .filter(|followed| followed.vote == question.leader);
+            .filter(|followed| wire::Vote::from(followed.vote) == question.leader);
         let is_gone = match followed {
             Some(followed) => self.peers.is_gone(&followed.leader).await,
             None => false,
         };
         Finding {
             is_gone,
-            last: self.durability.last(),
+            last: self.durability.last().map(wire::Position::from),
         }
     }
 
@@ -133,7 +152,7 @@ impl<R: Replica> Succession<R> {
             from: self.me,
             to: member.id,
         };
-        let question = message::request(envelope, &Question { leader }).ok()?;
+        let question = message::request(envelope, &Question::about(leader)).ok()?;
         let answer = self
             .peers
             .call(&member, Lane::Control, kind::LOOK, question, LOOK_WITHIN);
@@ -159,7 +178,9 @@ fn turn<'a>(
     findings: &[(u64, Finding)],
 ) -> Turn {
     let agree = findings.iter().filter(|(_, finding)| finding.is_gone);
-    let agree: Vec<_> = agree.map(|(id, finding)| (finding.last, *id)).collect();
+    let agree: Vec<_> = agree
+        .map(|(id, finding)| (wire::log_id(finding.last), *id))
+        .collect();
     let is_majority = |voters: &std::collections::BTreeSet<u64>| {
         let agreeing = agree.iter().filter(|(_, id)| voters.contains(id)).count();
         let own = usize::from(voters.contains(&me));
@@ -186,10 +207,7 @@ mod tests {
     #[test]
     fn one_of_a_majority_that_agrees_takes_over() {
         let last = |index| log_id(EntryId { term: 1, index });
-        let found = |id, is_gone, index| {
-            let last = last(index);
-            (id, Finding { is_gone, last })
-        };
+        let found = |id, is_gone, index| (id, Finding::new(is_gone, last(index)));
         let three = [BTreeSet::from([1, 2, 3])];
         let five = [BTreeSet::from([1, 2, 3, 4, 5])];
         let joint = [BTreeSet::from([1, 2, 3]), BTreeSet::from([2, 4, 5])];

@@ -2,7 +2,6 @@
 //! and Raft from 0 on.
 
 use openraft::alias::{EntryOf, LogIdOf, StoredMembershipOf, VoteOf};
-use openraft::entry::RaftEntry;
 use openraft::impls::leader_id_std;
 use openraft::vote::{RaftLeaderId, RaftVote};
 use openraft::{EntryPayload, RaftTypeConfig};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::runtime::Runtime;
 use super::standing::MemberInfo;
 use super::tracker::Tracker;
-use crate::store::{EntryId, Parts, Proposal, ReplicaState, Vote};
+use crate::store::{EntryId, Parts, Proposal, Vote};
 
 /// The types of this Raft group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,44 +116,6 @@ pub(super) fn entry_id(id: &LogId) -> EntryId {
 /// The index after which the store's log must end for Raft's last entry.
 pub(super) fn store_index(id: Option<&LogId>) -> u64 {
     id.map_or(0, |id| id.index() + 1)
-}
-
-/// What the store writes for an entry.
-pub(super) fn proposal_of(entry: &Entry) -> Result<Proposal, serde_json::Error> {
-    Ok(match &entry.payload {
-        EntryPayload::Blank => Proposal::default(),
-        EntryPayload::Normal(changes) => changes.0.clone(),
-        EntryPayload::Membership(members) => {
-            let stored = Members::new(Some(entry.log_id()), members.clone());
-            Proposal::of_members(serde_json::to_vec(&stored)?)
-        }
-    })
-}
-
-/// An entry as the store has it.
-pub(super) fn entry_of(id: EntryId, proposal: Proposal) -> Result<Entry, serde_json::Error> {
-    let payload = match proposal.members() {
-        Some(members) => {
-            let stored: Members = serde_json::from_slice(members)?;
-            EntryPayload::Membership(stored.membership().clone())
-        }
-        None if proposal.is_empty() => EntryPayload::Blank,
-        None => EntryPayload::Normal(Changes(proposal)),
-    };
-    let leader = leader_id_std::LeaderId {
-        term: id.term,
-        voted_for: 0,
-    };
-    let log_id = LogId::new(leader.to_committed(), id.index.saturating_sub(1));
-    Ok(Entry::new(log_id, payload))
-}
-
-/// The members that a store has recorded.
-pub(super) fn members_of(state: &ReplicaState) -> Result<Members, serde_json::Error> {
-    match &state.members {
-        Some(members) => serde_json::from_slice(members),
-        None => Ok(Members::default()),
-    }
 }
 
 /// Raft's vote of the node `me`. `None` before the first one.

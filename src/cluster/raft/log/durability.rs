@@ -3,12 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use openraft::entry::RaftEntry;
 use tokio::sync::oneshot;
 
 use super::shared::Shared;
 use super::state::{Install, State, Work};
 use crate::cluster::raft::types::{LogId, store_index};
 use crate::store::{Replica, StoreError};
+
+/// With more bytes waiting for this node's disk, a leader proposes nothing: the others may be faster.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// With this many, a leader is behind the others.
+const BEHIND_BYTES: usize = WAITING_BYTES_MAX / 2;
 
 /// Tells what is durable.
 pub(in super::super) struct Durability<R>(Arc<Shared<R>>);
@@ -63,6 +69,15 @@ impl<R: Replica> Durability<R> {
         self.0.state.lock().last
     }
 
+    /// Whether the log has this entry for certain, and durable. It may have it unknown to this.
+    pub(in super::super) fn has(&self, id: &LogId) -> bool {
+        let state = self.0.state.lock();
+        let recent = state.recent_from(id.index());
+        let recent = recent.and_then(|mut entries| entries.next());
+        let is_known = state.last == Some(*id) || recent.is_some_and(|it| it.log_id() == *id);
+        is_known && store_index(Some(id)) <= state.durable
+    }
+
     /// Notes an error of the store, if it says that its files are damaged.
     pub(in super::super) fn note_damage(&self, error: &StoreError) {
         self.0.note_damage(error);
@@ -71,6 +86,17 @@ impl<R: Replica> Durability<R> {
     /// What turned out to be damaged.
     pub(in super::super) fn damage(&self) -> Option<String> {
         self.0.state.lock().damage.clone()
+    }
+
+    /// Whether more waits for the disk than should be in memory.
+    pub(in super::super) fn is_throttled(&self) -> bool {
+        self.0.state.lock().waiting_bytes >= WAITING_BYTES_MAX
+    }
+
+    /// Whether much waits for the disk that the other members have written already: entries up to `committed`.
+    pub(in super::super) fn is_behind(&self, committed: u64) -> bool {
+        let state = self.0.state.lock();
+        state.waiting_bytes >= BEHIND_BYTES && committed > state.durable
     }
 
     /// What is durable, and whether more waits.

@@ -35,6 +35,8 @@ pub(super) struct State {
     /// The epochs that truncations began, after entries of an earlier one were written, and what they left.
     truncations: VecDeque<(u64, u64)>,
     pub(super) failed: Option<String>,
+    /// Bytes of the entries that wait for the disk.
+    pub(super) waiting_bytes: usize,
     /// What turned out to be damaged.
     pub(super) damage: Option<String>,
     pub(super) ended: bool,
@@ -46,6 +48,7 @@ pub(super) struct State {
 pub(super) enum Work {
     Append {
         entries: Vec<(EntryId, Proposal)>,
+        bytes: usize,
         epoch: u64,
         flushed: IOFlushed<Group>,
     },

@@ -17,12 +17,11 @@ use tokio::sync::{Notify, oneshot};
 use super::durability::Durability;
 use super::entries::bounds;
 use super::shared::Shared;
-use super::state::{State, Work};
+use super::state::{State, Work, weight};
 use super::writer::Writer;
+use crate::cluster::raft::records::proposal_of;
 use crate::cluster::raft::runtime;
-use crate::cluster::raft::types::{
-    Entry, Group, entry_id, log_id, proposal_of, store_index, stored_vote,
-};
+use crate::cluster::raft::types::{Entry, Group, entry_id, log_id, store_index, stored_vote};
 use crate::store::{EntryId, Replica, StoreError};
 
 /// Bytes of entries in one message to a follower, but at least one entry.
@@ -77,7 +76,7 @@ impl<R: Replica> RaftLogReader<Group> for LogStore<R> {
         range: RB,
     ) -> Result<Vec<EntryOf<Group>>, io::Error> {
         let (start, end) = bounds(&range);
-        self.shared.entries(start, end, usize::MAX)
+        self.shared.clone().read(start, end, usize::MAX).await
     }
 
     async fn limited_get_log_entries(
@@ -85,7 +84,8 @@ impl<R: Replica> RaftLogReader<Group> for LogStore<R> {
         start: u64,
         end: u64,
     ) -> Result<Vec<EntryOf<Group>>, io::Error> {
-        self.shared.entries(start, end, MESSAGE_BYTES_MAX)
+        let shared = self.shared.clone();
+        shared.read(start, end, MESSAGE_BYTES_MAX).await
     }
 
     async fn entries_stream<RB>(
@@ -102,7 +102,7 @@ impl<R: Replica> RaftLogReader<Group> for LogStore<R> {
             let shared = shared.clone();
             async move {
                 if piece.is_empty() && next < end {
-                    match shared.entries(next, end, MESSAGE_BYTES_MAX) {
+                    match shared.read(next, end, MESSAGE_BYTES_MAX).await {
                         Ok(entries) => piece = entries.into(),
                         Err(failure) => return Some((Err(failure), (end, piece))),
                     }
@@ -172,12 +172,16 @@ impl<R: Replica> RaftLogStorage<Group> for LogStore<R> {
     {
         let mut state = self.shared.state.lock();
         let mut written = Vec::new();
+        let mut bytes = 0;
         for entry in entries {
             written.push((entry_id(&entry.log_id()), proposal_of(&entry)?));
+            bytes += weight(&entry);
             state.push(entry);
         }
+        state.waiting_bytes += bytes;
         let work = Work::Append {
             entries: written,
+            bytes,
             epoch: state.epoch,
             flushed,
         };

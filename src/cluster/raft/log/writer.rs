@@ -69,6 +69,7 @@ impl<R: Replica> Writer<R> {
         match work {
             Work::Append {
                 entries,
+                bytes,
                 epoch,
                 flushed,
             } => {
@@ -76,6 +77,7 @@ impl<R: Replica> Writer<R> {
                     self.write(|store| store.append_entry(id, &proposal));
                     self.last = Some((epoch, id.index));
                 }
+                self.shared.state.lock().waiting_bytes -= bytes;
                 self.written.push(flushed);
             }
             // What was appended before is durable before the rest is done.

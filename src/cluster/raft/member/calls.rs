@@ -1,31 +1,58 @@
 //! What other members ask of this one.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::async_runtime::WatchReceiver;
-use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::errors::RaftError;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::type_config::TypeConfigExt;
 use tracing::info;
 
 use super::super::machine::Image;
-use super::super::message::{self, Envelope, MessageError, SnapshotHead, kind};
+use super::super::message::{self, Envelope, MessageError, kind};
 use super::super::origin::Origin;
 use super::super::peers::PeerStream;
 use super::super::set_id::AnotherSet;
+use super::super::snapshot_stream;
 use super::super::succession::{Question, Succession};
-use super::super::transfer;
 use super::super::types::{Group, entry_id};
+use super::super::wire;
 use super::{Member, MemberError, Running};
 use crate::store::{Journal, Replica};
 
 impl<R: Replica> Running<R> {
-    /// What a candidate hears as long as this member rests. One that was asked to take over need not wait.
+    /// Answers a heartbeat, or a question what this member has. Raft would wait for the disk here, whatever is asked. But
+    /// when this leader is followed, and what it asks for is durable, all is known that the answer says.
+    async fn answer_without_entries(
+        &self,
+        append: AppendEntriesRequest<Group>,
+    ) -> Result<AppendEntriesResponse<Group>, RaftError<Group>> {
+        let (vote, previous) = (append.vote, append.prev_log_id);
+        let mut answer = pin!(self.raft.append_entries(append));
+        // Raft takes this up after the append, which has renewed the leader's lease by then.
+        let vote_after = self.raft.with_raft_state(|state| *state.vote_ref());
+        let vote_after = tokio::select! {
+            biased;
+            answer = answer.as_mut() => return answer,
+            vote_after = vote_after => vote_after,
+        };
+        let follows = vote.is_committed() && vote_after.is_ok_and(|after| after == vote);
+        match follows && previous.is_none_or(|id| self.durability.has(&id)) {
+            true => Ok(AppendEntriesResponse::Success),
+            false => answer.await,
+        }
+    }
+
+    /// What a candidate hears as long as this member abstains. One that was asked to take over need not wait.
     fn refusal_of(&self, request: &VoteRequest<Group>) -> Option<VoteResponse<Group>> {
-        let rests = self.rest.is_some_and(|rest| Group::now() < rest.votes_from);
-        if !rests || request.leadership_transfer {
+        let abstains = self
+            .abstention
+            .is_some_and(|it| Group::now() < it.votes_from);
+        if !abstains || request.leadership_transfer {
             return None;
         }
         let vote = self.raft.metrics().borrow_watched().vote;
@@ -55,30 +82,35 @@ impl<R: Replica + Journal> Member<R> {
             kind::APPEND => {
                 let append = message::append_body(body)?;
                 let vote = append.vote;
-                let answer = raft.append_entries(append).await.map_err(|e| fatal(&e))?;
+                let answer = match append.entries.is_empty() {
+                    true => running.answer_without_entries(append).await,
+                    false => raft.append_entries(append).await,
+                };
+                let answer = answer.map_err(|e| fatal(&e))?;
                 self.hear(&vote, &answer);
-                serde_json::to_vec(&answer)?
+                serde_json::to_vec(&wire::Appended::from(answer))?
             }
             kind::VOTE => {
-                let vote: VoteRequest<Group> = message::body(&body)?;
+                let vote = message::body::<wire::VoteAsked>(&body)?.into();
                 let answer = match running.refusal_of(&vote) {
                     Some(refusal) => refusal,
                     None => raft.vote(vote).await.map_err(|e| fatal(&e))?,
                 };
-                serde_json::to_vec(&answer)?
+                serde_json::to_vec(&wire::Voted::from(answer))?
             }
             kind::PRE_VOTE => {
-                let vote: VoteRequest<Group> = message::body(&body)?;
+                let vote = message::body::<wire::VoteAsked>(&body)?.into();
                 let answer = match running.refusal_of(&vote) {
                     Some(refusal) => refusal,
                     None => raft.pre_vote(vote).await.map_err(|e| fatal(&e))?,
                 };
-                serde_json::to_vec(&answer)?
+                serde_json::to_vec(&wire::Voted::from(answer))?
             }
             kind::TRANSFER => {
-                let transfer: TransferLeaderRequest<Group> = message::body(&body)?;
-                let outcome = raft.handle_transfer_leader(transfer).await;
-                serde_json::to_vec(&outcome.map_err(|e| fatal(&e))?)?
+                let asked = message::body::<wire::HandoverAsked>(&body)?;
+                let outcome = raft.handle_transfer_leader(asked.into()).await;
+                let outcome = outcome.map_err(|e| fatal(&e))?;
+                serde_json::to_vec(&wire::handover_answer(outcome))?
             }
             kind::LOOK => {
                 let question: Question = message::body(&body)?;
@@ -96,7 +128,7 @@ impl<R: Replica + Journal> Member<R> {
             info!(%failure, "a snapshot was not received");
         }
         // Who has sent it may be gone.
-        drop(transfer::answer(&mut *stream, &message::answer(outcome)).await);
+        drop(snapshot_stream::answer(&mut *stream, &message::answer(outcome)).await);
     }
 
     async fn receive_snapshot(
@@ -108,14 +140,15 @@ impl<R: Replica + Journal> Member<R> {
         let refused = |error: &dyn std::fmt::Display| MessageError::Refused(error.to_string());
         let (envelope, body) = message::open(header)?;
         self.check(from, envelope)?;
-        let SnapshotHead { vote, meta } = message::body(&body)?;
+        let head: wire::SnapshotHead = message::body(&body)?;
+        let (vote, meta) = head.open().map_err(|_| MessageError::Malformed)?;
         let last = meta.last_log_id.ok_or(MessageError::Malformed)?;
         let Ok(_receiving) = self.receiving.try_lock() else {
             return Err(refused(&"this node receives another snapshot"));
         };
         let number = self.running().map_err(|e| refused(&e))?.number;
         let incoming = self.store.receive_snapshot().map_err(|e| refused(&e))?;
-        let received = transfer::receive(stream, incoming, entry_id(&last)).await;
+        let received = snapshot_stream::receive(stream, incoming, entry_id(&last)).await;
         let received = received.map_err(|e: io::Error| refused(&e))?;
         let running = self.running().map_err(|e| refused(&e))?;
         if running.number != number {
@@ -126,7 +159,8 @@ impl<R: Replica + Journal> Member<R> {
             snapshot: Image::Received(received),
         };
         let installed = running.raft.install_full_snapshot(vote, snapshot).await;
-        Ok(serde_json::to_vec(&installed.map_err(|e| refused(&e))?)?)
+        let taken = wire::SnapshotTaken::from(installed.map_err(|e| refused(&e))?);
+        Ok(serde_json::to_vec(&taken)?)
     }
 
     /// The links of a member have ended: takes over from it if it led and its process is gone for certain.

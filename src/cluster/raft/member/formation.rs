@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::Membership;
 use openraft::type_config::TypeConfigExt;
 
+use super::super::records::encode_members;
 use super::super::runtime::blocking;
 use super::super::standing::{MemberInfo, Standing};
 use super::super::types::{Group, Members, NodeFacts, log_id};
@@ -82,7 +83,7 @@ impl<R: Replica + Journal> Member<R> {
 fn sole_member(me: &MemberInfo, applied: EntryId) -> Result<Vec<u8>, MemberError> {
     let nodes = BTreeMap::from([(me.id, NodeFacts::of(me))]);
     let alone = Membership::new(vec![BTreeSet::from([me.id])], nodes).map_err(raft_error)?;
-    serde_json::to_vec(&Members::new(log_id(applied), alone)).map_err(raft_error)
+    encode_members(&Members::new(log_id(applied), alone)).map_err(raft_error)
 }
 
 /// Applies all that the log has, and makes this member the only one. A crash on the way leaves a node without a majority,

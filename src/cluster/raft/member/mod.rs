@@ -27,11 +27,12 @@ use super::machine::Machine;
 use super::network::Network;
 use super::origin::Impostors;
 use super::peers::Peers;
+use super::records::members_of;
 use super::sending::Sendings;
 use super::set_id::SetId;
 use super::standing::{Leadership, Leaderships, MemberInfo, Standing};
 use super::tracker::Proposals;
-use super::types::{Group, members_of};
+use super::types::Group;
 use crate::clock::{self, Mandate};
 use crate::store::{FjallStore, Journal, Replica, StoreError, Vote};
 
@@ -133,6 +134,8 @@ pub struct Member<R: Replica = FjallStore> {
     has_others: AtomicBool,
     /// One change of members at a time.
     changes: tokio::sync::Mutex<()>,
+    /// A look at the bounds of the log is under way.
+    looks_at_log: AtomicBool,
     sendings: Arc<Sendings>,
     impostors: Impostors,
     /// One snapshot is received at a time.
@@ -151,7 +154,7 @@ struct Running<R: Replica> {
     number: u64,
     raft: Core<R>,
     durability: Arc<Durability<R>>,
-    rest: Option<Rest>,
+    abstention: Option<Abstention>,
 }
 
 impl<R: Replica> Clone for Running<R> {
@@ -160,14 +163,14 @@ impl<R: Replica> Clone for Running<R> {
             number: self.number,
             raft: self.raft.clone(),
             durability: Arc::clone(&self.durability),
-            rest: self.rest,
+            abstention: self.abstention,
         }
     }
 }
 
 /// A member that starts again does not know when it has heard its leader last, and that may count on it still.
 #[derive(Clone, Copy)]
-struct Rest {
+struct Abstention {
     votes_from: Moment,
     /// Differs among the members, so that they do not begin together.
     elects_from: Moment,
@@ -228,6 +231,7 @@ impl<R: Replica + Journal> Member<R> {
             broken: watch::Sender::new(false),
             has_others: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
+            looks_at_log: AtomicBool::new(false),
             sendings: Arc::default(),
             impostors: Impostors::default(),
             receiving: tokio::sync::Mutex::default(),
@@ -249,7 +253,7 @@ impl<R: Replica + Journal> Member<R> {
             replica: PhantomData,
             unanswered: Arc::default(),
         };
-        let rest = self.rest()?;
+        let abstention = self.abstention()?;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: "leveret".to_owned(),
@@ -259,7 +263,7 @@ impl<R: Replica + Journal> Member<R> {
             election_timeout_max: millis(self.options.election_timeout) * u64::from(LEASE_PERCENT)
                 / 100,
             enable_pre_vote: Some(true),
-            enable_elect: rest.is_none(),
+            enable_elect: abstention.is_none(),
             enable_leader_restore: Some(false),
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
@@ -281,13 +285,13 @@ impl<R: Replica + Journal> Member<R> {
             number,
             raft,
             durability,
-            rest,
+            abstention,
         });
         Ok(())
     }
 
-    /// The rest of a member that may have heard a leader in its last life.
-    fn rest(&self) -> Result<Option<Rest>, MemberError> {
+    /// The abstention of a member that may have heard a leader in its last life.
+    fn abstention(&self) -> Result<Option<Abstention>, MemberError> {
         let state = self.store.replica_state()?;
         let members = members_of(&state).map_err(raft_error)?;
         let me = self.options.this.id;
@@ -299,7 +303,7 @@ impl<R: Replica + Journal> Member<R> {
         let lease = timeout * LEASE_PERCENT / 100;
         let votes_from = Group::now() + lease;
         let part = u32::try_from(me % 100).unwrap_or_default();
-        Ok(Some(Rest {
+        Ok(Some(Abstention {
             votes_from,
             elects_from: votes_from + timeout * part / 200,
         }))

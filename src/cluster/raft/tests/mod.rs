@@ -1,11 +1,12 @@
 //! Tests of members in one process, over real stores and a network of calls that can be cut.
 
+mod abstentions;
+mod joins;
 mod members;
-mod rests;
 pub(super) mod simulation;
+mod snapshot_streams;
 mod snapshots;
 mod storage;
-mod transfers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

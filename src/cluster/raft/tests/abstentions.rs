@@ -7,6 +7,7 @@ use openraft::vote::RaftVote;
 use super::*;
 use crate::cluster::raft::message::{self, Envelope, kind};
 use crate::cluster::raft::types::{Group, log_id};
+use crate::cluster::raft::wire;
 use crate::store::EntryId;
 
 /// A candidate that has more than anyone.
@@ -36,11 +37,13 @@ impl Candidate {
             from: self.id,
             to: node.info().id,
         };
-        let request = message::request(envelope, &request).unwrap().concat();
+        let request = message::request(envelope, &wire::VoteAsked::from(request))
+            .unwrap()
+            .concat();
         let member = node.member();
         let answer = member.handle(&self.origin, kind, request.into());
-        let answer: VoteResponse<Group> = message::read_answer(&answer.await).unwrap();
-        answer.vote_granted
+        let answer: wire::Voted = message::read_answer(&answer.await).unwrap();
+        VoteResponse::<Group>::from(answer).vote_granted
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::cluster::raft::transfer;
+use crate::cluster::raft::snapshot_stream;
 use crate::store::{EntryId, IncomingSnapshot, OutgoingSnapshot, Proposal, StoreError};
 
 const ID: EntryId = EntryId { term: 3, index: 9 };
@@ -70,10 +70,10 @@ impl IncomingSnapshot for Taken {
 }
 
 async fn receive(mut stream: DuplexStream, max: usize) -> Result<Vec<Proposal>, String> {
-    let received = transfer::receive(&mut stream, Taken(Vec::new(), max), ID).await;
+    let received = snapshot_stream::receive(&mut stream, Taken(Vec::new(), max), ID).await;
     let (blocks, id) = received.map_err(|error| error.to_string())?;
     assert_eq!(id, ID);
-    let answered = transfer::answer(&mut stream, &Bytes::from_static(b"done")).await;
+    let answered = snapshot_stream::answer(&mut stream, &Bytes::from_static(b"done")).await;
     answered.map_err(|error| error.to_string())?;
     Ok(blocks)
 }
@@ -83,7 +83,9 @@ async fn a_snapshot_arrives_whole_and_is_answered() {
     for count in [0, 1, 20] {
         let (mut near, far) = duplex(1000);
         let receiver = tokio::spawn(receive(far, 100));
-        let answer = transfer::send(&mut near, Blocks::new(count)).await.unwrap();
+        let answer = snapshot_stream::send(&mut near, Blocks::new(count))
+            .await
+            .unwrap();
         assert_eq!(answer, "done");
         let expected: Vec<Proposal> = (0..count).rev().map(block).collect();
         assert_eq!(receiver.await.unwrap().unwrap(), expected);
@@ -95,7 +97,8 @@ async fn a_slow_receiver_holds_up_the_reading() {
     let (mut near, mut far) = duplex(1000);
     let blocks = Blocks::new(20);
     let read = blocks.read.clone();
-    let sender = tokio::spawn(async move { transfer::send(&mut near, blocks).await.is_ok() });
+    let sender =
+        tokio::spawn(async move { snapshot_stream::send(&mut near, blocks).await.is_ok() });
     far.read_u8().await.unwrap();
     let ahead = || read.load(Ordering::SeqCst) == 2;
     eventually("one block is read ahead", ahead).await;
@@ -110,7 +113,11 @@ async fn a_slow_receiver_holds_up_the_reading() {
 /// The bytes of a snapshot of three blocks.
 async fn bytes() -> Vec<u8> {
     let (mut near, mut far) = duplex(1 << 20);
-    let sent = tokio::spawn(async move { transfer::send(&mut near, Blocks::new(3)).await.is_ok() });
+    let sent = tokio::spawn(async move {
+        snapshot_stream::send(&mut near, Blocks::new(3))
+            .await
+            .is_ok()
+    });
     let mut bytes = vec![0; 3 * (4 + 8 + block(0).weight()) + 4 + 8 + 8];
     far.read_exact(&mut bytes).await.unwrap();
     drop(far);
