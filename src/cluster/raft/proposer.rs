@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openraft::Raft;
 
+use super::log::Durability;
 use super::machine::Machine;
 use super::tracker::{Lost, Proposals};
 use super::types::{Changes, Group, LogId};
@@ -16,6 +17,7 @@ pub(super) struct Proposer<R: Replica> {
     /// An entry of this leadership.
     own: LogId,
     pub(super) proposals: Arc<Proposals>,
+    durability: Arc<Durability<R>>,
 }
 
 impl<R: Replica> Proposer<R> {
@@ -23,12 +25,19 @@ impl<R: Replica> Proposer<R> {
         raft: Raft<Group, Machine<R>>,
         own: LogId,
         proposals: Arc<Proposals>,
+        durability: Arc<Durability<R>>,
     ) -> Proposer<R> {
         Proposer {
             raft,
             own,
             proposals,
+            durability,
         }
+    }
+
+    /// Whether so much waits for the disk of this leader that no more should be proposed. What is lost must not wait.
+    pub(super) fn waits_for_disk(&self) -> bool {
+        self.durability.is_throttled() && !self.proposals.is_lost()
     }
 
     /// Proposes the changes of the batch with this ticket. Returns when they are on their way.

@@ -81,7 +81,7 @@ impl Journal for Replicated {
     }
 
     fn throttled(&self) -> bool {
-        self.store.throttled()
+        self.proposer.waits_for_disk() || self.store.throttled()
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -15,7 +15,7 @@ use super::super::replicated::Replicated;
 use super::super::standing::Standing;
 use super::super::tracker::Proposals;
 use super::super::types::{Changes, Group, LogId};
-use super::{Core, Member, MemberError, NotLeading, Used, raft_error};
+use super::{Core, Member, MemberError, NotLeading, Running, Used, raft_error};
 use crate::clock::Mandate;
 use crate::store::{Journal, Proposal, Replica, Store};
 
@@ -51,7 +51,9 @@ impl Member {
 impl<R: Replica + Journal> Member<R> {
     /// Begins a leadership.
     pub(in super::super) async fn begin(&self) -> Result<Begun<R>, NotLeading> {
-        let raft = self.running().map_err(|_| NotLeading)?.raft;
+        let Running {
+            raft, durability, ..
+        } = self.running().map_err(|_| NotLeading)?;
         let mut standing = self.standing();
         let Standing::Leads(leadership) = *standing.borrow_and_update() else {
             return Err(NotLeading);
@@ -88,7 +90,7 @@ impl<R: Replica + Journal> Member<R> {
         }
         self.end_others(&self.standing.borrow());
         Ok(Begun {
-            proposer: Proposer::new(raft, own, proposals),
+            proposer: Proposer::new(raft, own, proposals, durability),
             mandate,
         })
     }

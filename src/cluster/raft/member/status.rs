@@ -7,22 +7,22 @@ use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 
 use super::super::standing::{ClusterStatus, MemberRole, MemberStatus};
+use super::super::types::store_index;
 use super::Member;
 use crate::store::{Journal, Replica};
 
 impl<R: Replica + Journal> Member<R> {
-    /// The set as this node knows it.
+    /// The set as this node knows it. Touches no disk, which may have stalled.
     pub fn status(&self) -> ClusterStatus {
-        let state = self.store.replica_state().unwrap_or_default();
         let mut status = ClusterStatus {
             this: self.options.this.clone(),
             set: self.set.get(),
             standing: self.standing.borrow().clone(),
-            term: state.vote.term,
-            last_index: Some(state.last.index),
-            committed: Some(state.majority),
-            applied: Some(state.applied.index),
-            purged: Some(state.purged.index),
+            term: 0,
+            last_index: None,
+            committed: None,
+            applied: None,
+            purged: None,
             elections: self.elections.load(Ordering::Relaxed),
             members: Vec::new(),
         };
@@ -32,6 +32,10 @@ impl<R: Replica + Journal> Member<R> {
         let metrics = running.raft.metrics();
         let metrics = metrics.borrow_watched();
         status.term = metrics.current_term;
+        status.last_index = Some(metrics.last_log_index.map_or(0, |index| index + 1));
+        status.committed = Some(store_index(metrics.local_committed.as_ref()));
+        status.applied = Some(store_index(metrics.last_applied.as_ref()));
+        status.purged = Some(store_index(metrics.purged.as_ref()));
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let heard = *self.heard.lock();
         for (id, node) in metrics.membership_config.nodes() {

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::super::runtime::blocking;
 use super::super::standing::Standing;
-use super::super::types::Group;
+use super::super::types::{Group, store_index};
 use super::{Member, MemberError, Moment, Running};
 use crate::store::{Journal, Replica};
 
@@ -39,15 +39,19 @@ impl<R: Replica + Journal> Member<R> {
 
     /// Follows Raft's metrics until it ends. They change with each entry, so once it is known who leads only changes of
     /// that count, and time.
-    async fn follow(&self, running: &Running<R>, stopped: &mut watch::Receiver<bool>) {
+    async fn follow(
+        self: &Arc<Member<R>>,
+        running: &Running<R>,
+        stopped: &mut watch::Receiver<bool>,
+    ) {
         let mut changes = running.raft.metrics();
         let mut roles = running.raft.server_metrics();
         let mut stall = Stall::default();
         let mut looked = Group::now();
         loop {
             if running
-                .rest
-                .is_some_and(|rest| Group::now() >= rest.elects_from)
+                .abstention
+                .is_some_and(|it| Group::now() >= it.elects_from)
             {
                 running.raft.runtime_config().elect(true);
             }
@@ -70,13 +74,14 @@ impl<R: Replica + Journal> Member<R> {
             let judged = self.judge(&metrics);
             self.stand(judged.standing);
             self.serve_until(judged.until_ns);
-            self.look_at_disk(&mut stall, running).await;
+            let committed = store_index(metrics.cluster_committed.as_ref());
+            self.look_at_disk(&mut stall, running, committed).await;
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();
                 if let Some(damage) = self.sendings.take_damage() {
                     self.break_down(&damage);
                 }
-                self.look_at_log(&running.raft, &metrics).await;
+                self.look_at_log(&running.raft, &metrics);
             }
             let is_whole = (metrics.state, metrics.vote) == (role.state, role.vote);
             let is_settled = is_whole && !matches!(*self.standing.borrow(), Standing::NoMajority);
@@ -145,11 +150,15 @@ impl<R: Replica + Journal> Member<R> {
     }
 
     /// Hands over when this leader's disk has stalled, if another member answers.
-    async fn look_at_disk(&self, stall: &mut Stall, running: &Running<R>) {
+    async fn look_at_disk(&self, stall: &mut Stall, running: &Running<R>, committed: u64) {
         let leads = matches!(*self.standing.borrow(), Standing::Leads(_));
-        let is_due = stall.is_due(running.durability.progress(), Group::now());
-        if leads && is_due {
-            warn!("the disk of this leader has stalled: it hands over");
+        let (disk, now) = (&running.durability, Group::now());
+        let has_stalled = stall.is_due(disk.progress(), now);
+        let is_slow = stall.is_behind(leads && disk.is_behind(committed), now);
+        if leads && (has_stalled || is_slow) {
+            warn!(
+                "the disk of this leader has stalled or is slower than the others': it hands over"
+            );
             if let Err(failure) = self.ask_to_lead(&running.raft, None).await {
                 warn!(%failure, "cannot hand over");
             }
@@ -162,9 +171,19 @@ impl<R: Replica + Journal> Member<R> {
 struct Stall {
     /// What was durable, and since when nothing more is although more is written.
     since: Option<(u64, Moment)>,
+    /// Since when this leader is behind the others.
+    behind_since: Option<Moment>,
 }
 
 impl Stall {
+    /// Whether the leader has been behind for too long; then it counts anew.
+    fn is_behind(&mut self, is_behind: bool, now: Moment) -> bool {
+        let since = self.behind_since.filter(|_| is_behind);
+        let is_due = since.is_some_and(|it| now.saturating_duration_since(it) >= STALL_MAX);
+        self.behind_since = (is_behind && !is_due).then(|| since.unwrap_or(now));
+        is_due
+    }
+
     /// Whether it has stalled for too long; then it counts anew. `progress` is what is durable, and whether more waits.
     fn is_due(&mut self, progress: (u64, bool), now: Moment) -> bool {
         let (durable, waits) = progress;
@@ -180,6 +199,40 @@ impl Stall {
                 self.since = waits.then_some((durable, now));
                 false
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_stalls_or_is_behind_for_two_seconds_is_noticed_once() {
+        let begin = Group::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let mut stall = Stall::default();
+        for (ms, progress, expected) in [
+            (0, (5, true), false),
+            (1_999, (5, true), false),
+            (2_000, (5, true), true),
+            (2_100, (5, true), false),
+            (4_000, (6, true), false),
+            (5_000, (6, false), false),
+            (9_000, (6, false), false),
+        ] {
+            assert_eq!(stall.is_due(progress, at(ms)), expected, "{ms}");
+        }
+        for (ms, is_behind, expected) in [
+            (0, true, false),
+            (1_900, true, false),
+            (1_950, false, false),
+            (2_000, true, false),
+            (3_999, true, false),
+            (4_000, true, true),
+            (4_100, true, false),
+        ] {
+            assert_eq!(stall.is_behind(is_behind, at(ms)), expected, "{ms}");
         }
     }
 }
