@@ -36,6 +36,8 @@ pub(super) struct Task {
     holds: Holds,
     /// There is output from a round in which the mandate has passed.
     has_unsure_output: bool,
+    /// What a method has waited for came when the mandate did not hold.
+    resumed: Option<Rest>,
     input: BytesMut,
     /// Bytes read in the connection's life.
     bytes_read: usize,
@@ -77,6 +79,7 @@ impl Task {
             mandate: Arc::clone(connection.state.shared.front.broker.mandate()),
             holds: Holds::Yes(Until::NEVER),
             has_unsure_output: false,
+            resumed: None,
             connection,
             input,
             bytes_read: 0,
@@ -112,6 +115,10 @@ impl Task {
                 Ok(false) => {
                     (rounds, read_before) = (0, self.bytes_read);
                     self.wait().await;
+                    if !matches!(self.holds, Holds::Yes(_)) {
+                        // Whoever extends or ends the mandate runs on these threads too.
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => {
                     let connection = &self.connection.state.shared.name;
@@ -133,8 +140,14 @@ impl Task {
         if self.connection.frames.is_none() && self.connection.wants_to_read() {
             more = self.read()?;
         }
-        if self.mandate.has_passed(until) && self.connection.phase == Phase::Running {
-            self.has_unsure_output = true;
+        if self.mandate.has_passed(until) {
+            match self.connection.phase {
+                Phase::Running => self.has_unsure_output = true,
+                // The end of the connection would carry the answers of this round along.
+                Phase::Closing { .. } | Phase::Closed { .. } | Phase::Deaf { .. } | Phase::Over => {
+                    self.connection.phase = Phase::Over;
+                }
+            }
             return Ok(true);
         }
         self.write()?;
@@ -147,12 +160,18 @@ impl Task {
     /// another one does, it only hears how it ends.
     fn may_serve(&mut self) -> Option<Until> {
         if self.connection.phase != Phase::Running {
-            return Some(Until::NEVER);
+            if self.has_unsure_output {
+                self.connection.phase = Phase::Over;
+            }
+            return (!self.has_unsure_output).then_some(Until::NEVER);
         }
         self.holds = self.mandate.holds();
         match self.holds {
             Holds::Yes(until) => {
                 self.has_unsure_output = false;
+                if let Some(rest) = self.resumed.take() {
+                    self.connection.resume(rest);
+                }
                 Some(until)
             }
             Holds::Unclear => None,
@@ -263,7 +282,10 @@ impl Task {
         self.shrink_input();
         match self.woken().await {
             Woken::Ready => {}
-            Woken::Resumed(rest) => self.connection.resume(rest),
+            Woken::Resumed(rest) => match self.mandate.holds() {
+                Holds::Yes(_) => self.connection.resume(rest),
+                Holds::Unclear | Holds::No => self.resumed = Some(rest),
+            },
             Woken::Timer => self.timer_elapsed(),
             Woken::Reset => {
                 let connection = &self.connection.state.shared.name;
@@ -288,7 +310,7 @@ impl Task {
             (false, true) => Some(Interest::WRITABLE),
             (false, false) => None,
         };
-        let waits_for_committer = self.connection.waits_for_committer();
+        let waits_for_committer = self.connection.waits_for_committer() && !stands_still;
         let Connection {
             state,
             alarms,
@@ -298,7 +320,9 @@ impl Task {
         let shared = &state.shared;
         let pending = &mut state.pending;
         let full_queue = &state.full_queue;
-        let waits_for_share = !assembly_share.may_read();
+        let waits_for_share = !assembly_share.may_read() && !stands_still;
+        let waits_for_room = full_queue.is_some() && !stands_still;
+        let waits_for_method = pending.is_some() && self.resumed.is_none();
         tokio::select! {
             // Errors show when the socket is used. While it is not used, this notices a reset by the peer.
             _ = self.stream.ready(interest.unwrap_or(Interest::ERROR)) => match interest {
@@ -307,9 +331,9 @@ impl Task {
             },
             () = shared.outbox.ready() => Woken::Ready,
             _ = self.mandate.decided(), if is_unclear => Woken::Ready,
-            rest = async { pending.as_mut().map(|pending| pending.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if pending.is_some() => Woken::Resumed(rest),
+            rest = async { pending.as_mut().map(|pending| pending.future.as_mut()).unwrap_or_else(|| unreachable!("guarded")).await }, if waits_for_method => Woken::Resumed(rest),
             () = shared.committer.room(), if waits_for_committer => Woken::Ready,
-            () = async { full_queue.as_ref().unwrap_or_else(|| unreachable!("guarded")).room().await }, if full_queue.is_some() => Woken::Ready,
+            () = async { full_queue.as_ref().unwrap_or_else(|| unreachable!("guarded")).room().await }, if waits_for_room => Woken::Ready,
             () = assembly_share.changed(), if waits_for_share => Woken::Ready,
             Ok(()) = alarms.changed() => Woken::Ready,
             () = self.timer.as_mut() => Woken::Timer,
