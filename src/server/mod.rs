@@ -8,6 +8,7 @@ mod definitions; // imports definitions at the start
 mod disk_room; // which node leads when disks are full
 mod doors; // who serves the connections of each socket
 mod error;
+mod known_members; // the members that this node knew last
 mod listeners; // listening sockets
 mod local_door; // connections of the broker to itself
 mod logins;

@@ -40,8 +40,8 @@ pub(super) async fn begin_anew(
     };
     let Some(leader) = leader else {
         error!(
-            "this node could get everything from the other members, but none of --cluster-peers knows a leader of its set: \
-             start it again when they run"
+            "this node could get everything from the other members, but none of them knows a leader of its set: start \
+             it again when they run"
         );
         return Err(refusal);
     };

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::error::StartError;
 use super::process::Process;
 use super::set_options::SetSettings;
-use super::{blocking, repair, settings};
+use super::{blocking, known_members, repair, settings};
 use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetError, SetOptions};
 use crate::cluster::pass::PASSED_CLIENT;
-use crate::cluster::raft::{Member, MemberError, MemberOptions};
+use crate::cluster::raft::{Member, MemberError, MemberInfo, MemberOptions};
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
@@ -29,7 +29,12 @@ pub(super) async fn start(
     let recovers = options.on_damage == OnDamage::Recover;
     match take_part(process, set.clone(), beginning).await {
         Err(refusal) if recovers && refusal.damage().is_some() => {
-            repair::begin_anew(process.config().data_dir.clone(), &set, refusal).await?;
+            let dir = process.config().data_dir.clone();
+            let known = SetSettings {
+                peers: known_members::peers(&dir, &set.peers, &set.name),
+                ..set.clone()
+            };
+            repair::begin_anew(dir, &known, refusal).await?;
             take_part(process, set, beginning).await
         }
         begun => begun,
@@ -58,10 +63,14 @@ async fn take_part(
         false => beginning,
     };
     let store = Arc::new(store);
+    let peers = match beginning {
+        Beginning::JoinsAgain => known_members::peers(&dir, &set.peers, &set.name),
+        Beginning::Forms | Beginning::Joins => set.peers,
+    };
     let options = SetOptions {
         name: set.name,
         address: set.address,
-        peers: set.peers,
+        peers,
         trust: set.trust,
         id,
         set: of_set,
@@ -103,6 +112,13 @@ impl Node for ThisNode {
         // Plain data is always JSON.
         view.and_then(|view| serde_json::to_string(&view).ok())
             .unwrap_or_default()
+    }
+
+    fn note_members(&self, members: Vec<MemberInfo>) {
+        if let Some(process) = self.0.upgrade() {
+            let dir = process.config().data_dir.clone();
+            tokio::task::spawn_blocking(move || known_members::note(&dir, &members));
+        }
     }
 
     fn is_whole_again(&self) {

@@ -278,6 +278,12 @@ fn a_member_whose_files_are_damaged_gets_everything_from_the_others() {
     let leader = agreed_leader(&[a, b, c]);
     let (hurt, other) = ((leader + 1) % 3, (leader + 2) % 3);
     nodes[leader].ok(&["add_vhost", "orders"]);
+    eventually("the members are noted", || {
+        match nodes[hurt].path("members.json").exists() {
+            true => Ok(()),
+            false => Err("they are not".to_owned()),
+        }
+    });
     nodes.iter_mut().for_each(Node::kill);
     let vote = nodes[hurt].path("log/vote");
     let len = std::fs::metadata(&vote).unwrap().len();
@@ -291,6 +297,8 @@ fn a_member_whose_files_are_damaged_gets_everything_from_the_others() {
     let rest = [&nodes[leader], &nodes[other]];
     let leader = [leader, other][agreed_leader(&rest)];
     nodes[leader].ok(&["add_vhost", "invoices"]);
+    // It knows the others from its last life.
+    nodes[hurt].peers = "none".to_owned();
     nodes[hurt].start();
     let whole = || match nodes[hurt].path("begins-anew").exists() {
         true => Err("it has not got everything yet".to_owned()),

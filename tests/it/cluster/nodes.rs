@@ -29,7 +29,8 @@ pub(super) struct Node {
     pub(super) management: String,
     metrics: String,
     dir: PathBuf,
-    peers: String,
+    /// The value of `--cluster-peers`.
+    pub(super) peers: String,
     /// Further options.
     pub(super) options: Vec<String>,
     process: Option<Child>,

@@ -1,5 +1,7 @@
 //! Changes of the members of the set.
 
+use std::time::{Duration, Instant};
+
 use tracing::{info, warn};
 
 use super::super::error::SetError;
@@ -8,6 +10,9 @@ use super::super::membership::{self, ALIVE_WITHIN, Addition};
 use super::{CHANGE_WITHIN, SetNode};
 use crate::clock::monotonic;
 use crate::cluster::raft::{MemberInfo, Standing};
+
+/// A member that has not answered this node for so long was gone before the leader changed.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 impl SetNode {
     /// As the leader: makes a node a member. It has what the set has when this returns.
@@ -18,7 +23,7 @@ impl SetNode {
         match addition {
             Addition::Done => return Ok(()),
             Addition::Replaces(old) => {
-                self.knows_who_is_there()?;
+                self.knows_that_it_is_gone(old)?;
                 self.group.remove(old).await?;
                 info!(
                     name = new.name,
@@ -57,16 +62,23 @@ impl SetNode {
             SetError::Refused(format!("leveret@{name} is not a member of the set"))
         })?;
         membership::may_remove(&status, id).map_err(SetError::Refused)?;
-        self.knows_who_is_there()?;
+        self.knows_that_it_is_gone(id)?;
         self.group.remove(id).await?;
         info!(name, "a member is forgotten");
         Ok(())
     }
 
-    /// A leader that was just elected has not heard all members yet, and would take a live one for gone.
-    fn knows_who_is_there(&self) -> Result<(), SetError> {
-        let leads_since = *self.leads_since.lock();
-        match leads_since.is_some_and(|since| since.elapsed() >= ALIVE_WITHIN) {
+    /// A leader that was just elected has not heard all members yet, and would take a live one for gone. But it has asked
+    /// all of them before, as each node does.
+    fn knows_that_it_is_gone(&self, id: u64) -> Result<(), SetError> {
+        let is_longer = |since: &Instant| since.elapsed() >= ALIVE_WITHIN;
+        let has_led = self.leads_since.lock().as_ref().is_some_and(is_longer);
+        let heard = self.heard.lock().get(&id).map(|(_, at)| *at);
+        let is_silent = match heard {
+            Some(at) => at.elapsed() >= SILENT_FOR,
+            None => self.begun.elapsed() >= SILENT_FOR,
+        };
+        match has_led || is_silent {
             true => Ok(()),
             false => Err(SetError::Refused(
                 "this set has a new leader, which does not know yet which members are there: try again in some seconds"

@@ -26,7 +26,7 @@ impl SetNode {
     /// Makes this node, whose files were damaged, a member again, in the place of the one that it was. True when it has
     /// what the set has.
     pub(in super::super) async fn join_again(&self) -> bool {
-        let mut refused = "no other node of --cluster-peers answers".to_owned();
+        let mut refused = "no other member answers".to_owned();
         for (name, _) in &self.peers {
             match self.ask_to_join(name).await {
                 Ok(()) => {

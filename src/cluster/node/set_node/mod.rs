@@ -32,6 +32,9 @@ pub trait Node: Send + Sync + 'static {
     /// What operators see of this node, for the other nodes.
     fn report(&self) -> String;
 
+    /// The members of the set have changed, as this node knows.
+    fn note_members(&self, members: Vec<MemberInfo>);
+
     /// This node, which has begun anew, has everything that the set has.
     fn is_whole_again(&self);
 
@@ -61,8 +64,12 @@ pub struct SetNode {
     node: Arc<dyn Node>,
     /// The last facts of others and when they came, by id.
     heard: Mutex<HashMap<u64, (Facts, Instant)>>,
+    /// The members that the process has noted.
+    noted: Mutex<Vec<MemberInfo>>,
     /// What a new node waits for.
     waits_for: Mutex<Option<String>>,
+    /// Since when this node asks the others.
+    begun: Instant,
     /// When this node was first seen to lead, if it does.
     leads_since: Mutex<Option<Instant>>,
     /// One change of members at a time.
@@ -82,7 +89,9 @@ impl SetNode {
             links,
             node,
             heard: Mutex::default(),
+            noted: Mutex::default(),
             waits_for: Mutex::default(),
+            begun: monotonic(),
             leads_since: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }
@@ -194,10 +203,21 @@ impl SetNode {
         *waits_for = why;
     }
 
+    fn note_members(&self, status: &ClusterStatus) {
+        let members = status.members.iter().map(|known| known.member.clone());
+        let members: Vec<MemberInfo> = members.collect();
+        let mut noted = self.noted.lock();
+        if !members.is_empty() && *noted != members {
+            noted.clone_from(&members);
+            self.node.note_members(members);
+        }
+    }
+
     /// Asks all other members how they are.
     pub(super) async fn ask_members(self: &Arc<SetNode>) {
         self.look_after_members().await;
         let status = self.group.status();
+        self.note_members(&status);
         let others = status.members.iter().map(|known| &known.member);
         let others = others.filter(|other| other.id != status.this.id);
         let mut asking = JoinSet::new();

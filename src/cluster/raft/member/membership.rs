@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::TypeConfigExt;
+use openraft::{ChangeMembers, Instant, RaftMetrics};
 use tracing::info;
 
 use super::super::standing::MemberInfo;
@@ -43,23 +43,44 @@ impl<R: Replica + Journal> Member<R> {
         Ok(())
     }
 
-    /// As the leader: completes a change of members between whose two steps an earlier leader was lost.
+    /// As the leader: completes a change of members between whose steps an earlier leader, or who asked for it, was lost.
     pub async fn complete_change(&self) -> Result<(), MemberError> {
         // One that is under way here completes itself.
         let Ok(_change) = self.changes.try_lock() else {
             return Ok(());
         };
         let raft = self.running()?.raft;
-        let members = raft.metrics().borrow_watched().membership_config.clone();
-        if members.membership().get_joint_config().len() < 2 {
+        let new_voters = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let members = metrics.membership_config.membership();
+            match members.get_joint_config().len() {
+                0 | 1 => self.learners_to_promote(&metrics),
+                _ => Some(BTreeSet::new()),
+            }
+        };
+        let Some(new_voters) = new_voters else {
             return Ok(());
-        }
+        };
         info!("an earlier change of members is completed");
-        let no_voters = ChangeMembers::AddVoterIds(BTreeSet::new());
-        raft.change_membership(no_voters, true)
+        raft.change_membership(ChangeMembers::AddVoterIds(new_voters), true)
             .await
             .map_err(raft_error)?;
         Ok(())
+    }
+
+    /// One member that was added and does not vote yet, if it answers and has what the set has.
+    fn learners_to_promote(&self, metrics: &RaftMetrics<Group>) -> Option<BTreeSet<u64>> {
+        let members = &metrics.membership_config;
+        let voters: BTreeSet<u64> = members.voter_ids().collect();
+        let learners = members.nodes().map(|(id, _)| *id);
+        let mut learners = learners.filter(|id| !voters.contains(id));
+        let is_ready = |id: &u64| {
+            let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(id)?);
+            let answers = answered.is_some_and(|at| at.elapsed() < self.options.election_timeout);
+            answers && has_caught_up(metrics, *id)
+        };
+        Some(BTreeSet::from([learners.find(is_ready)?]))
     }
 
     /// Waits until a member lacks so little that the set can wait for it.
@@ -68,12 +89,10 @@ impl<R: Replica + Journal> Member<R> {
         loop {
             {
                 let metrics = changes.borrow_watched();
-                let Some(all) = &metrics.replication else {
+                if metrics.replication.is_none() {
                     return Err(MemberError::NotCaughtUp(new.name.clone()));
-                };
-                let last = metrics.last_log_index.unwrap_or(0);
-                let matched = all.get(&new.id).and_then(Option::as_ref);
-                if matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= LAG_MAX) {
+                }
+                if has_caught_up(&metrics, new.id) {
                     return Ok(());
                 }
             }
@@ -99,4 +118,11 @@ impl<R: Replica + Journal> Member<R> {
             .map_err(raft_error)?;
         Ok(())
     }
+}
+
+/// Whether a member lacks so little that the set can wait for it, as its leader knows.
+fn has_caught_up(metrics: &RaftMetrics<Group>, id: u64) -> bool {
+    let matched = metrics.replication.as_ref().and_then(|all| *all.get(&id)?);
+    let last = metrics.last_log_index.unwrap_or(0);
+    matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= LAG_MAX)
 }
