@@ -23,6 +23,13 @@ pub(super) enum Addition {
 pub(super) fn may_add(status: &ClusterStatus, new: &MemberInfo) -> Result<Addition, String> {
     let members = &status.members;
     match members.iter().find(|known| known.member.id == new.id) {
+        Some(known) if known.member.name == new.name && known.member.address != new.address => {
+            return Err(format!(
+                "leveret@{} is a member at {}, and not at {}: give it that address again, or forget it first ('leveret ctl \
+                 forget_cluster_node')",
+                new.name, known.member.address, new.address
+            ));
+        }
         Some(known) if known.member != *new => {
             return Err(format!(
                 "leveret@{} has the id of the member leveret@{} at {}: each node needs a data directory of its own",
@@ -193,6 +200,14 @@ mod tests {
             ("+++", member(9, "c"), Err("leveret@c is a member already")),
             ("+--", member(9, "c"), Err("without leveret@c")),
             ("+++++", member(9, "z"), Err("the set has 5 members")),
+            (
+                "++l",
+                MemberInfo {
+                    address: "c:2".to_owned(),
+                    ..member(3, "c")
+                },
+                Err("leveret@c is a member at c:1, and not at c:2"),
+            ),
             (
                 "+++",
                 member(3, "z"),

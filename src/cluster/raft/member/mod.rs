@@ -295,8 +295,9 @@ impl<R: Replica + Journal> Member<R> {
         let state = self.store.replica_state()?;
         let members = members_of(&state).map_err(raft_error)?;
         let me = self.options.this.id;
-        let has_others = members.voter_ids().any(|id| id != me);
-        if !has_others || state.vote == Vote::default() {
+        // A set that was just formed has no record yet.
+        let is_sole = members.voter_ids().eq([me]);
+        if is_sole || state.vote == Vote::default() {
             return Ok(None);
         }
         let timeout = self.options.election_timeout;

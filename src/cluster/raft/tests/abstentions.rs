@@ -52,7 +52,11 @@ async fn a_member_that_starts_again_votes_only_when_no_leader_can_count_on_it() 
     let (dir, network) = (scratch(), Arc::default());
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
-        nodes.push(Node::start(dir.path(), name, &network).await);
+        let mut node = Node::stopped(dir.path(), name, &network);
+        // Long enough for a slow machine to start again and to ask.
+        node.election_timeout = Duration::from_secs(3);
+        node.restart().await;
+        nodes.push(node);
     }
     let members = nodes.iter().map(Node::info).collect();
     nodes[0].member().form(members).await.unwrap();

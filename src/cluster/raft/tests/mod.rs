@@ -119,6 +119,7 @@ struct Node {
     name: &'static str,
     network: Arc<Network>,
     keep_log_bytes: Option<u64>,
+    election_timeout: Duration,
     running: Option<(Arc<Member>, Arc<FjallStore>)>,
 }
 
@@ -140,6 +141,7 @@ impl Node {
             name,
             network: network.clone(),
             keep_log_bytes: None,
+            election_timeout: Duration::from_millis(300),
             running: None,
         }
     }
@@ -158,7 +160,7 @@ impl Node {
                 address: format!("{}:1", self.name),
             },
             heartbeat: Duration::from_millis(50),
-            election_timeout: Duration::from_millis(300),
+            election_timeout: self.election_timeout,
             keep_log_bytes: self.keep_log_bytes,
             clocks: Arc::new(crate::clock::System),
         };
