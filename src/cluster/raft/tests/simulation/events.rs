@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::network::Weather;
+use super::node::ELECTION_TIMEOUT;
 use super::schedule::{Schedule, index};
 use crate::store::replica_model::DiskFault;
 
@@ -22,7 +23,7 @@ enum Loss {
 impl Schedule {
     pub(super) fn happen(&mut self) {
         let at = self.target();
-        match self.world.below(24) {
+        match self.world.below(30) {
             0..2 => self.crash(at, Loss::Process),
             2..4 => self.crash(at, Loss::Power),
             4 => {
@@ -41,6 +42,8 @@ impl Schedule {
             18 => self.shrink(),
             19..22 => self.heal_network(),
             22 => self.calm_network(),
+            23..27 => self.cut_for_a_moment(at),
+            27..29 => self.pause_for_a_moment(at),
             _ => self.help_nodes(),
         }
     }
@@ -104,6 +107,41 @@ impl Schedule {
                 self.tell(format!("n{id} is paused, its machine sleeps: {sleeps}"));
             }
         }
+    }
+
+    /// About as long as a leadership lasts without an answer.
+    fn moment(&self) -> Duration {
+        self.world
+            .between(ELECTION_TIMEOUT / 3, ELECTION_TIMEOUT * 2)
+    }
+
+    fn pause_for_a_moment(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let Some(process) = node.process else {
+            return;
+        };
+        let (world, time) = (Arc::clone(&self.world), self.moment());
+        let sleeps = self.world.chance(0.4);
+        self.world.pause(process, sleeps);
+        self.world.spawn_outside(async move {
+            world.timer(time).await;
+            world.resume(process);
+        });
+        let id = node.info.id;
+        self.tell(format!(
+            "n{id} is paused for {time:?}, its machine sleeps: {sleeps}"
+        ));
+    }
+
+    fn cut_for_a_moment(&mut self, at: usize) {
+        self.isolate(at);
+        let (world, network) = (Arc::clone(&self.world), Arc::clone(&self.network));
+        let time = self.moment();
+        self.world.spawn_outside(async move {
+            world.timer(time).await;
+            network.heal();
+        });
+        self.tell(format!("the network heals after {time:?}"));
     }
 
     fn cut(&mut self, at: usize) {
@@ -193,6 +231,14 @@ impl Schedule {
             .id;
         let to = self.world.chance(0.5).then_some(to);
         self.tell(format!("the leader hands over to {to:?}"));
+        if self.world.chance(0.3) {
+            // Most do not hear the old leader any more, or it does not hear them.
+            let at = self
+                .nodes
+                .iter()
+                .position(|it| it.info.id == leader.this().id);
+            self.cut(at.unwrap_or_default());
+        }
         let checker = Arc::clone(&self.checker);
         self.world.spawn_on(process, async move {
             // Another event may keep it from that.

@@ -1,6 +1,10 @@
 //! Simulation of a whole set by seeds: members with Raft and their logs in virtual time, over disks that lose what was
 //! not synced and over a network that delays, loses, repeats and cuts. Brokers write numbers wherever a node leads.
 //!
+//! Faults that were put into the members by hand were found too: votes that are not written (by seed 2), entries that are
+//! applied when they are durable here (2), replaced entries that stay in memory (2), a transfer before which the leader
+//! goes on serving (7), and a broker that begins without an entry of its own (6).
+//!
 //! `LEVERET_SEEDS` sets a number of seeds or a range of them, such as `21..22`.
 
 mod checker; // what must hold

@@ -12,14 +12,12 @@ use super::world::World;
 use crate::cluster::raft::{MemberRole, Standing};
 use crate::store::replica_model::Plant;
 
-/// What happens in a schedule.
-const EVENTS: u64 = 40;
-/// The longest time between two events: in some schedules they come fast, in others seldom.
-const PAUSES_MAX: [Duration; 4] = [
-    Duration::from_millis(40),
-    Duration::from_millis(200),
-    Duration::from_millis(600),
-    Duration::from_millis(1500),
+/// The number of events and the longest time between two: in some schedules they come fast, in others seldom.
+const PACES: [(u64, Duration); 4] = [
+    (150, Duration::from_millis(60)),
+    (100, Duration::from_millis(200)),
+    (50, Duration::from_millis(600)),
+    (25, Duration::from_millis(1500)),
 ];
 /// A new set leads within this time, and one without faults works again.
 const WORKS_WITHIN: Duration = Duration::from_secs(60);
@@ -105,7 +103,7 @@ impl Schedule {
     /// Runs the schedule. Returns what was wrong.
     pub(super) fn run(&mut self) -> Result<(), String> {
         self.form()?;
-        let pause_max = PAUSES_MAX[index(self.world.below(PAUSES_MAX.len() as u64))];
+        let (events, pause_max) = PACES[index(self.world.below(PACES.len() as u64))];
         if self.planted == Some(Planted::WrongClocks) {
             self.isolate(0);
             self.pass(ISOLATED)?;
@@ -114,7 +112,7 @@ impl Schedule {
         if self.world.chance(0.5) {
             self.change_weather();
         }
-        for _ in 0..EVENTS {
+        for _ in 0..events {
             self.happen();
             self.pass(self.world.between(Duration::ZERO, pause_max))?;
         }
