@@ -2,16 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use leveret::wire::AMQPClass;
-use leveret::wire::protocol::basic;
+use leveret::wire::protocol::{basic, connection};
 
 use super::nodes::{Node, PATIENCE, agreed_leader, nodes};
-use crate::support::{Client, Event, Peer, eventually};
+use crate::support::{Client, Event, Peer, eventually, long, text};
 
 const QUEUE: &str = "jobs";
 /// The more clients, the surer one of them is served before the node notices what has happened.
 const CLIENTS: usize = 40;
+/// Longer than it takes until held-back publishers are told.
+const TTL: Duration = Duration::from_secs(4);
 
 async fn serves(node: &Node) {
     let ready = || node.check("ready-to-serve-clients") == "200";
@@ -28,6 +31,67 @@ fn ask_whether_it_leads(node: &Node) -> TcpStream {
     socket
 }
 
+/// Clients that are connected to this node.
+async fn clients(node: &Node) -> Vec<Peer> {
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = Peer::connect(node.amqp.parse().unwrap(), Client::default()).await;
+        client.open(1).await;
+        clients.push(client);
+    }
+    clients
+}
+
+/// The queue gets room the moment that the leader goes on, and all of them learn that together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_paused_ends_the_publishers_that_a_full_queue_holds_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut set = nodes(dir.path(), ["a", "b", "c"]);
+    set.iter_mut().for_each(Node::start);
+    let leader = agreed_leader(&set.each_ref());
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    serves(&set[leader]).await;
+    let mut clients = clients(&set[leader]).await;
+    let arguments = [
+        ("x-max-length", long(1)),
+        ("x-message-ttl", long(TTL.as_millis().try_into().unwrap())),
+        ("x-overflow", text("block-publish")),
+    ];
+    clients[0].declare_durable(1, QUEUE, &arguments).await;
+    for client in &mut clients {
+        client.publish(1, QUEUE, b"job").await;
+        client.publish(1, QUEUE, b"job").await;
+    }
+    let over = Instant::now() + TTL;
+    for client in &mut clients {
+        assert!(is_blocked(client.next().await));
+    }
+    set[leader].pause();
+    assert_ne!(
+        [one, other][agreed_leader(&[&set[one], &set[other]])],
+        leader
+    );
+    tokio::time::sleep_until(over.into()).await; // the message's time ends while the leader stands still
+    set[leader].resume();
+    for client in &mut clients {
+        loop {
+            match client.next().await {
+                Event::Method(0, AMQPClass::Connection(connection::AMQPMethod::Close(_)))
+                | Event::End => break,
+                Event::Method(0, AMQPClass::Connection(_)) => {} // it may publish again
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn is_blocked(event: Event) -> bool {
+    matches!(
+        event,
+        Event::Method(0, AMQPClass::Connection(connection::AMQPMethod::Blocked(_)))
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_paused_answers_no_client_from_its_memory() {
     let dir = tempfile::tempdir().unwrap();
@@ -36,13 +100,7 @@ async fn a_leader_that_was_paused_answers_no_client_from_its_memory() {
     let leader = agreed_leader(&set.each_ref());
     let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
     serves(&set[leader]).await;
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let address = set[leader].amqp.parse().unwrap();
-        let mut client = Peer::connect(address, Client::default()).await;
-        client.open(1).await;
-        clients.push(client);
-    }
+    let mut clients = clients(&set[leader]).await;
     clients[0].declare_durable(1, QUEUE, &[]).await;
     set[leader].pause();
     let next = [one, other][agreed_leader(&[&set[one], &set[other]])];
