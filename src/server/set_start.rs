@@ -25,20 +25,40 @@ pub(super) async fn start(
     set: SetSettings,
     beginning: Beginning,
 ) -> Result<RunningSet, StartError> {
-    let options = settings::store(&process.config(), &process.shares);
-    let recovers = options.on_damage == OnDamage::Recover;
     match take_part(process, set.clone(), beginning).await {
-        Err(refusal) if recovers && refusal.damage().is_some() => {
-            let dir = process.config().data_dir.clone();
-            let known = SetSettings {
-                peers: known_members::peers(&dir, &set.peers, &set.name),
-                ..set.clone()
-            };
-            repair::begin_anew(dir, &known, refusal).await?;
+        Err(refusal) if refusal.damage().is_some() => {
+            keep_aside(process, &set, refusal).await?;
             take_part(process, set, beginning).await
         }
         begun => begun,
     }
+}
+
+/// Keeps aside the files of this node, of which this is damaged.
+pub(super) async fn begin_anew(
+    process: &Arc<Process>,
+    set: &SetSettings,
+    damage: String,
+) -> Result<(), StartError> {
+    keep_aside(process, set, SetError::Damaged(damage).into()).await
+}
+
+/// Returns the refusal if the operator or the other members do not allow it.
+async fn keep_aside(
+    process: &Arc<Process>,
+    set: &SetSettings,
+    refusal: StartError,
+) -> Result<(), StartError> {
+    let options = settings::store(&process.config(), &process.shares);
+    if options.on_damage != OnDamage::Recover {
+        return Err(refusal);
+    }
+    let dir = process.config().data_dir.clone();
+    let known = SetSettings {
+        peers: known_members::peers(&dir, &set.peers, &set.name),
+        ..set.clone()
+    };
+    repair::begin_anew(dir, &known, refusal).await
 }
 
 /// Opens the store as a member's, and takes part in the set.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use super::error::StartError;
+use super::process::Process;
 use super::set_options::SetSettings;
 use super::stage::Stage;
 use super::standby::Standby;
@@ -27,7 +29,24 @@ pub(super) struct Supervisor {
     /// `None` for a node by itself, and while it is repaired.
     role: Option<Role>,
     /// The files of this node are damaged: it begins anew with these settings.
-    repairs: Option<SetSettings>,
+    repair: Option<Repair>,
+}
+
+/// What a node does whose files are damaged.
+struct Repair {
+    settings: SetSettings,
+    /// What is damaged, until the files are aside. A start would not find all of it.
+    damage: Option<String>,
+}
+
+impl Repair {
+    async fn carry_out(&mut self, process: &Arc<Process>) -> Result<RunningSet, StartError> {
+        if let Some(damage) = &self.damage {
+            set_start::begin_anew(process, &self.settings, damage.clone()).await?;
+            self.damage = None;
+        }
+        set_start::start(process, self.settings.clone(), Beginning::Forms).await
+    }
 }
 
 /// The role of this node in its set.
@@ -35,7 +54,7 @@ pub(super) struct Role {
     settings: SetSettings,
     set: RunningSet,
     standing: watch::Receiver<Standing>,
-    broken: watch::Receiver<bool>,
+    broken: watch::Receiver<Option<String>>,
     runs: Runs,
 }
 
@@ -61,7 +80,7 @@ impl Supervisor {
         Supervisor {
             stage,
             role: None,
-            repairs: None,
+            repair: None,
         }
     }
 
@@ -69,7 +88,7 @@ impl Supervisor {
         Supervisor {
             stage,
             role: Some(role),
-            repairs: None,
+            repair: None,
         }
     }
 
@@ -239,21 +258,24 @@ impl Supervisor {
 
     /// Begins anew when the files of this node have turned out to be damaged. True if it must be tried again.
     async fn repair(&mut self) -> bool {
-        if let Some(role) = self.role.take_if(|role| *role.broken.borrow()) {
+        if let Some(role) = self.role.take_if(|role| role.broken.borrow().is_some()) {
             self.stage.lose().await;
-            self.repairs = Some(role.settings);
+            self.repair = Some(Repair {
+                settings: role.settings,
+                damage: role.broken.borrow().clone(),
+            });
             role.set.stop().await;
         }
-        let Some(settings) = self.repairs.clone() else {
+        let Some(repair) = &mut self.repair else {
             return false;
         };
-        let process = self.stage.process();
-        match set_start::start(process, settings.clone(), Beginning::Forms).await {
+        let settings = repair.settings.clone();
+        match repair.carry_out(self.stage.process()).await {
             Ok(set) => {
                 let standby = Standby::new(self.stage.process(), set.set());
                 self.stage.replace_standby(standby).await;
                 self.role = Some(Role::new(set, settings));
-                self.repairs = None;
+                self.repair = None;
                 false
             }
             Err(error) => {

@@ -53,8 +53,8 @@ pub trait Group: Send + Sync + 'static {
         stream: Box<dyn PeerStream>,
     ) -> BoxFuture<'_, ()>;
 
-    /// True once the files of this node turn out to be damaged.
-    fn broken(&self) -> watch::Receiver<bool>;
+    /// What is damaged, once the files of this node turn out to be.
+    fn broken(&self) -> watch::Receiver<Option<String>>;
 
     /// Takes no part any more.
     fn stop(&self) -> BoxFuture<'_, ()>;
@@ -114,7 +114,7 @@ impl Group for Member {
         async move { Member::receive(self, &from, header, stream).await }.boxed()
     }
 
-    fn broken(&self) -> watch::Receiver<bool> {
+    fn broken(&self) -> watch::Receiver<Option<String>> {
         Member::broken(self)
     }
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
 
 use super::log::Durability;
 use super::machine::Machine;
+use super::standing::is_majority;
 use super::tracker::{Lost, Proposals};
 use super::types::{Changes, Group, LogId};
 use crate::model::Ticket;
-use crate::store::{Proposal, Replica};
+use crate::store::{Proposal, Replica, StoreError};
 
 /// Proposes the changes of one leadership.
 pub(super) struct Proposer<R: Replica> {
@@ -38,6 +40,22 @@ impl<R: Replica> Proposer<R> {
     /// Whether so much waits for the disk of this leader that no more should be proposed. What is lost must not wait.
     pub(super) fn waits_for_disk(&self) -> bool {
         self.durability.is_throttled() && !self.proposals.is_lost()
+    }
+
+    /// Notes that this leader cannot read what its store should have. False if the others are no majority without it: then
+    /// nobody else can have it, or take over.
+    pub(super) fn note_unreadable(&self, error: &StoreError) -> bool {
+        let metrics = self.raft.metrics();
+        let voters = metrics
+            .borrow_watched()
+            .membership_config
+            .voter_ids()
+            .count();
+        let has_enough_others = is_majority(voters.saturating_sub(1), voters);
+        if has_enough_others {
+            self.durability.note_damage(error);
+        }
+        has_enough_others
     }
 
     /// Proposes the changes of the batch with this ticket. Returns when they are on their way.

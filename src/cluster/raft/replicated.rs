@@ -113,7 +113,17 @@ impl Store for Replicated {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<StoredChunk>, StoreError> {
-        self.store.read(log, from, max_bytes)
+        let read = self.store.read(log, from, max_bytes);
+        // The other members have it, so the queue must not go on without it.
+        read.map_err(|error| match error {
+            StoreError::Unreadable { .. } if self.proposer.note_unreadable(&error) => {
+                StoreError::Database {
+                    doing: "reading what other members have whole",
+                    reason: error.to_string(),
+                }
+            }
+            error => error,
+        })
     }
 
     fn logs(&self) -> Result<Vec<(QueueLog, LogState)>, StoreError> {

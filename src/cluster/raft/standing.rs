@@ -147,6 +147,11 @@ pub(super) fn standing_of(
     }
 }
 
+/// Whether so many members are a majority of all.
+pub(super) fn is_majority(members: usize, all: usize) -> bool {
+    members > all / 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

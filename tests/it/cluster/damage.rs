@@ -1,4 +1,11 @@
-//! A member whose log is damaged where only Raft reads it.
+//! A member whose log is damaged where a start does not look.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::support::{Client, Peer};
 
 use super::nodes::{Node, agreed_leader, eventually, nodes};
 use super::passing::{QUEUE, connect, publish_confirmed};
@@ -43,6 +50,15 @@ async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others
     }
 }
 
+/// Takes messages until there are none or the connection ends.
+async fn take_all(amqp: String, bodies: Arc<Mutex<Vec<Vec<u8>>>>) {
+    let mut peer = Peer::connect(amqp.parse().unwrap(), Client::default()).await;
+    peer.open(1).await;
+    while let Some(content) = peer.get_no_ack(1, QUEUE).await {
+        bodies.lock().push(content.body);
+    }
+}
+
 /// Flips a bit in each body that the log of a killed node has; returns how many there are.
 fn damage_bodies(node: &Node) -> usize {
     let log = node.path("log/0.log");
@@ -57,4 +73,46 @@ fn damage_bodies(node: &Node) -> usize {
     }
     std::fs::write(&log, octets).unwrap();
     found.len()
+}
+
+/// A start reads no body, so the damage shows when this node leads and a queue reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cannot_read_a_message_leaves_none_out_and_gets_it_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut set = nodes(dir.path(), ["a", "b", "c"]);
+    set.iter_mut().for_each(Node::start);
+    let leader = agreed_leader(&set.each_ref());
+    let hurt = (leader + 1) % set.len();
+    let mut peer = connect(&set[leader]).await;
+    peer.declare_durable(1, QUEUE, &[]).await;
+    peer.confirm_select(1).await;
+    publish_confirmed(&mut peer, BODY).await;
+    // Raft reads the entries at the end of the log.
+    for _ in 0..MESSAGES {
+        publish_confirmed(&mut peer, b"whole").await;
+    }
+    set[leader].ok(&["await_online_nodes", "3"]);
+    set[hurt].kill();
+    assert_eq!(damage_bodies(&set[hurt]), 1);
+    set[hurt].start();
+    set[leader].ok(&["await_online_nodes", "3"]);
+    set[leader].ok(&["transfer_leadership", set[hurt].name]);
+    let bodies = Arc::new(Mutex::new(Vec::new()));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bodies.lock().len() <= MESSAGES {
+        assert!(
+            Instant::now() < deadline,
+            "{} messages",
+            bodies.lock().len()
+        );
+        // It ends with its connection when the node gives up its files.
+        drop(tokio::spawn(take_all(set[leader].amqp.clone(), bodies.clone())).await);
+    }
+    let bodies = std::mem::take(&mut *bodies.lock());
+    assert_eq!(bodies[0], BODY);
+    assert_eq!(
+        bodies.iter().filter(|body| *body == b"whole").count(),
+        MESSAGES
+    );
+    assert!(set[hurt].path("damaged/member-1").exists());
 }

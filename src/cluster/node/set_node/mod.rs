@@ -114,8 +114,8 @@ impl SetNode {
         self.group.standing()
     }
 
-    /// True once the files of this node turn out to be damaged.
-    pub fn broken(&self) -> watch::Receiver<bool> {
+    /// What is damaged, once the files of this node turn out to be.
+    pub fn broken(&self) -> watch::Receiver<Option<String>> {
         self.group.broken()
     }
 

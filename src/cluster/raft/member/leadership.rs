@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::super::proposer::Proposer;
 use super::super::replicated::Replicated;
-use super::super::standing::Standing;
+use super::super::standing::{Standing, is_majority};
 use super::super::tracker::Proposals;
 use super::super::types::{Changes, Group, LogId};
 use super::{Core, Member, MemberError, NotLeading, Running, Used, raft_error};
@@ -143,15 +143,27 @@ impl<R: Replica + Journal> Member<R> {
         Ok(Some(term))
     }
 
+    /// Whether this leader has heard a member lately.
+    fn answers(&self, metrics: &RaftMetrics<Group>, id: u64) -> bool {
+        let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(&id)?);
+        answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
+    }
+
+    /// Whether the members that answer this leader are a majority without it.
+    pub(super) fn is_dispensable(&self, metrics: &RaftMetrics<Group>) -> bool {
+        let me = self.options.this.id;
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let others = voters.iter().filter(|id| **id != me);
+        let live = others.filter(|id| self.answers(metrics, **id)).count();
+        is_majority(live, voters.len())
+    }
+
     /// The voter that takes over: `to`, or the one that has most. It must have answered lately.
     fn successor(&self, metrics: &RaftMetrics<Group>, to: Option<u64>) -> Result<u64, MemberError> {
         let me = self.options.this.id;
         let members = &metrics.membership_config;
         let voters: BTreeSet<u64> = members.voter_ids().filter(|id| *id != me).collect();
-        let answers = |id: &u64| {
-            let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(id)?);
-            answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
-        };
+        let answers = |id: &u64| self.answers(metrics, *id);
         let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| *all.get(id)?);
         match to {
             Some(to) if !voters.contains(&to) => Err(MemberError::Unknown(to)),

@@ -128,8 +128,8 @@ pub struct Member<R: Replica = FjallStore> {
     /// How often Raft was started.
     starts: AtomicU64,
     stopped: watch::Sender<bool>,
-    /// The files of this node are damaged, and other members have everything.
-    broken: watch::Sender<bool>,
+    /// What is damaged in the files of this node, while other members have everything.
+    broken: watch::Sender<Option<String>>,
     /// Whether the set has other voters.
     has_others: AtomicBool,
     /// One change of members at a time.
@@ -228,7 +228,7 @@ impl<R: Replica + Journal> Member<R> {
             elections: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),
-            broken: watch::Sender::new(false),
+            broken: watch::Sender::new(None),
             has_others: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             looks_at_log: AtomicBool::new(false),
@@ -326,8 +326,8 @@ impl<R: Replica + Journal> Member<R> {
         self.standing.subscribe()
     }
 
-    /// True once the files of this node turn out to be damaged. It takes no part any more then.
-    pub fn broken(&self) -> watch::Receiver<bool> {
+    /// What is damaged, once the files of this node turn out to be. It takes no part any more then.
+    pub fn broken(&self) -> watch::Receiver<Option<String>> {
         self.broken.subscribe()
     }
 

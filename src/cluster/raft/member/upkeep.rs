@@ -61,12 +61,7 @@ impl<R: Replica + Journal> Member<R> {
                 if !matches!(failure, Fatal::Stopped) {
                     error!(%failure, "this node takes no part in the cluster until its store works again");
                 }
-                self.stand(Standing::NoMajority);
-                self.shut_down_only(running.number).await;
-                if let Some(damage) = running.durability.damage() {
-                    self.break_down(&damage);
-                }
-                return;
+                return self.end_of(running).await;
             }
             let others = metrics.membership_config.voter_ids();
             let others = others.filter(|id| *id != self.options.this.id).count();
@@ -79,6 +74,11 @@ impl<R: Replica + Journal> Member<R> {
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();
                 if let Some(damage) = self.sendings.take_damage() {
+                    self.break_down(&damage);
+                }
+                // What this leader could not read for a queue.
+                let unread = running.durability.damage();
+                if let Some(damage) = unread.filter(|_| self.is_dispensable(&metrics)) {
                     self.break_down(&damage);
                 }
                 self.look_at_log(&running.raft, &metrics);
@@ -95,12 +95,19 @@ impl<R: Replica + Journal> Member<R> {
                 biased;
                 _ = stopped.changed() => return,
                 changed = changed => if changed.is_err() {
-                    self.stand(Standing::NoMajority);
-                    self.shut_down_only(running.number).await;
-                    return;
+                    return self.end_of(running).await;
                 },
                 () = Group::sleep(self.options.heartbeat) => {}
             }
+        }
+    }
+
+    /// Raft has ended.
+    async fn end_of(&self, running: &Running<R>) {
+        self.stand(Standing::NoMajority);
+        self.shut_down_only(running.number).await;
+        if let Some(damage) = running.durability.damage() {
+            self.break_down(&damage);
         }
     }
 
@@ -115,7 +122,7 @@ impl<R: Replica + Journal> Member<R> {
         let Ok(_change) = self.changes.try_lock() else {
             return;
         };
-        if self.running.lock().is_some() || *self.broken.borrow() {
+        if self.running.lock().is_some() || self.broken.borrow().is_some() {
             return;
         }
         let store = self.store.clone();
@@ -143,9 +150,9 @@ impl<R: Replica + Journal> Member<R> {
 
     /// Says that the files are damaged, if other members have what is in them.
     fn break_down(&self, damage: &str) {
-        if self.has_others.load(Ordering::Relaxed) {
+        if self.has_others.load(Ordering::Relaxed) && self.broken.borrow().is_none() {
             error!(damage, "the files of this node are damaged");
-            self.broken.send_replace(true);
+            self.broken.send_replace(Some(damage.to_owned()));
         }
     }
 
