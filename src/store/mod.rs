@@ -55,6 +55,7 @@ pub use verify::{
     DamageKind, DamagedMessages, Effect, Finding, Place, Verification, Verified, VerifyProgress,
     VerifyStep,
 };
+pub(crate) use worker::Vital;
 
 /// Takes batches in order and makes them durable: the committer's way to change anything.
 ///

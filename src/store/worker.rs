@@ -13,7 +13,7 @@ use super::StoreError;
 const EX_SOFTWARE: i32 = 70;
 
 /// Ends the process when a panic drops it.
-pub(super) struct Vital(pub(super) &'static str);
+pub(crate) struct Vital(pub(crate) &'static str);
 
 impl Drop for Vital {
     fn drop(&mut self) {

@@ -9,6 +9,7 @@ use std::thread::{self, Thread};
 
 #[cfg(test)]
 use super::tests::simulation;
+use crate::store::Vital;
 
 /// The runtime of the group's tasks.
 #[cfg(not(test))]
@@ -29,9 +30,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Takes steps on a thread of their own until one breaks. They may block. After a pending one the thread waits for the
-/// step's waker.
+/// step's waker. A panic ends the process, since the member would wait for ever for what the thread does.
 pub(super) fn on_own_thread(
-    name: &str,
+    name: &'static str,
     mut step: impl FnMut(&mut Context<'_>) -> Poll<ControlFlow<()>> + Send + 'static,
 ) -> io::Result<()> {
     #[cfg(test)]
@@ -40,6 +41,7 @@ pub(super) fn on_own_thread(
         return Ok(());
     }
     let take_steps = move || {
+        let _vital = Vital(name);
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {

@@ -31,12 +31,7 @@ async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others
     set[hurt].kill();
     assert!(damage_bodies(&set[hurt]) > MESSAGES / 2);
     set[hurt].start();
-    eventually("it begins anew", || {
-        match set[hurt].path("damaged/member-1").exists() {
-            true => Ok(()),
-            false => Err("it has not begun".to_owned()),
-        }
-    });
+    begins_anew(&set[hurt]);
     eventually("it is whole", || {
         match set[hurt].path("begins-anew").exists() {
             true => Err("it has not got everything yet".to_owned()),
@@ -48,6 +43,16 @@ async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others
     for _ in 0..MESSAGES {
         assert_eq!(peer.get_no_ack(1, QUEUE).await.unwrap().body, BODY);
     }
+}
+
+/// Waits until the node has put its files aside.
+fn begins_anew(node: &Node) {
+    eventually("it begins anew", || {
+        match node.path("damaged/member-1").exists() {
+            true => Ok(()),
+            false => Err("it has not begun".to_owned()),
+        }
+    });
 }
 
 /// Takes messages until there are none or the connection ends.
@@ -114,5 +119,5 @@ async fn a_leader_that_cannot_read_a_message_leaves_none_out_and_gets_it_from_th
         bodies.iter().filter(|body| *body == b"whole").count(),
         MESSAGES
     );
-    assert!(set[hurt].path("damaged/member-1").exists());
+    begins_anew(&set[hurt]);
 }
