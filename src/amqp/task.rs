@@ -116,7 +116,7 @@ impl Task {
                     (rounds, read_before) = (0, self.bytes_read);
                     self.wait().await;
                     if !matches!(self.holds, Holds::Yes(_)) {
-                        // Whoever extends or ends the mandate runs on these threads too.
+                        // The task that extends or ends the mandate runs on these threads too.
                         tokio::task::yield_now().await;
                     }
                 }

@@ -43,7 +43,7 @@ impl<R: Replica> Proposer<R> {
     }
 
     /// Notes that this leader cannot read what its store should have. False if the others are no majority without it: then
-    /// nobody else can have it, or take over.
+    /// no other member can take over.
     pub(super) fn note_unreadable(&self, error: &StoreError) -> bool {
         let metrics = self.raft.metrics();
         let voters = metrics
