@@ -37,7 +37,7 @@ impl<R: Replica> Writer<R> {
     }
 
     /// Takes the next step; it may block. Breaks when the log has ended and everything is carried out, and is pending
-    /// while nothing is to be done.
+    /// while there is nothing to do.
     pub(super) fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<ControlFlow<()>> {
         if self.works.is_empty() && self.written.is_empty() && !self.gather(context) {
             return Poll::Pending;
