@@ -8,7 +8,7 @@ import damage
 import membership
 import network
 import outages
-from nodes import Set
+from nodes import Node, Set
 from outages import isolate, names
 
 CLOCK_STEPS_S = (-3600, -30, 5, 30, 3600)
@@ -16,23 +16,40 @@ CLOCK_STEPS_S = (-3600, -30, 5, 30, 3600)
 SLOW_STILL_S, SLOW_PERIOD_S, SLOW_TIMES = 0.15, 0.4, 6
 FLAPS, BURSTS = 8, 60
 
-
-def kill_follower(brokers: Set, chance: random.Random) -> str:
-    node = brokers.followers(chance)[0]
-    node.kill()
-    return node.name
+Fault = Callable[[Set, random.Random], str]
 
 
-def kill_leader(brokers: Set, chance: random.Random) -> str:
-    node = brokers.wait_leader()
-    node.kill()
-    return node.name
+def to_leader(act: Callable[[Node], None]) -> Fault:
+    """Does this to the leader."""
+
+    def fault(brokers: Set, chance: random.Random) -> str:
+        node = brokers.wait_leader()
+        act(node)
+        return node.name
+
+    return fault
 
 
-def kill_all(brokers: Set, chance: random.Random) -> str:
-    for node in brokers.members:
-        node.kill()
-    return "all"
+def to_follower(act: Callable[[Node], None]) -> Fault:
+    """Does this to a node that follows."""
+
+    def fault(brokers: Set, chance: random.Random) -> str:
+        node = brokers.followers(chance)[0]
+        act(node)
+        return node.name
+
+    return fault
+
+
+def to_all(act: Callable[[Node], None]) -> Fault:
+    """Does this to each node."""
+
+    def fault(brokers: Set, chance: random.Random) -> str:
+        for node in brokers.members:
+            act(node)
+        return "all"
+
+    return fault
 
 
 def kill_in_turn(brokers: Set, chance: random.Random) -> str:
@@ -47,36 +64,12 @@ def kill_in_turn(brokers: Set, chance: random.Random) -> str:
     return names(drawn)
 
 
-def stop_leader(brokers: Set, chance: random.Random) -> str:
-    node = brokers.wait_leader()
-    node.stop()
-    return node.name
-
-
-def pause_follower(brokers: Set, chance: random.Random) -> str:
-    node = brokers.followers(chance)[0]
-    node.pause()
-    return node.name
-
-
-def pause_leader(brokers: Set, chance: random.Random) -> str:
-    node = brokers.wait_leader()
-    node.pause()
-    return node.name
-
-
 def pause_then_kill(brokers: Set, chance: random.Random) -> str:
     node = brokers.wait_leader()
     node.pause()
     time.sleep(chance.uniform(0.3, 2))
     node.kill()
     return node.name
-
-
-def pause_all(brokers: Set, chance: random.Random) -> str:
-    for node in brokers.members:
-        node.pause()
-    return "all"
 
 
 def cut_follower(brokers: Set, chance: random.Random) -> str:
@@ -159,30 +152,12 @@ def full_disk(brokers: Set, chance: random.Random) -> str:
     return node.name
 
 
-def full_disks(brokers: Set, chance: random.Random) -> str:
-    for node in brokers.members:
-        node.disk.fill()
-    return "all"
-
-
 def full_followers(brokers: Set, chance: random.Random) -> str:
     """No majority has room, although the leader has."""
     full = brokers.followers(chance)
     for node in full:
         node.disk.fill()
     return names(full)
-
-
-def stalled_disk(brokers: Set, chance: random.Random) -> str:
-    node = brokers.wait_leader()
-    node.disk.freeze()
-    return node.name
-
-
-def stalled_disk_of_follower(brokers: Set, chance: random.Random) -> str:
-    node = brokers.followers(chance)[0]
-    node.disk.freeze()
-    return node.name
 
 
 def slow_disk(brokers: Set, chance: random.Random) -> str:
@@ -217,16 +192,16 @@ def transfer(brokers: Set, chance: random.Random) -> str:
 
 
 # By name: the fault, the kind that a set may lack.
-FAULTS: dict[str, tuple[Callable[[Set, random.Random], str], str]] = {
-    "kill-follower": (kill_follower, "kill"),
-    "kill-leader": (kill_leader, "kill"),
-    "kill-all": (kill_all, "kill"),
-    "stop-leader": (stop_leader, "kill"),
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "kill-follower": (to_follower(lambda node: node.kill()), "kill"),
+    "kill-leader": (to_leader(lambda node: node.kill()), "kill"),
+    "kill-all": (to_all(lambda node: node.kill()), "kill"),
+    "stop-leader": (to_leader(lambda node: node.stop()), "kill"),
     "kill-in-turn": (kill_in_turn, "kill"),
-    "pause-follower": (pause_follower, "pause"),
-    "pause-leader": (pause_leader, "pause"),
+    "pause-follower": (to_follower(lambda node: node.pause()), "pause"),
+    "pause-leader": (to_leader(lambda node: node.pause()), "pause"),
     "pause-then-kill": (pause_then_kill, "pause"),
-    "pause-all": (pause_all, "pause"),
+    "pause-all": (to_all(lambda node: node.pause()), "pause"),
     "cut-follower": (cut_follower, "cut"),
     "cut-leader": (cut_leader, "cut"),
     "cut-halves": (cut_halves, "cut"),
@@ -237,10 +212,10 @@ FAULTS: dict[str, tuple[Callable[[Set, random.Random], str], str]] = {
     "flap": (flap, "cut"),
     "lossy": (lossy, "cut"),
     "full-disk": (full_disk, "full"),
-    "full-disks": (full_disks, "full"),
+    "full-disks": (to_all(lambda node: node.disk.fill()), "full"),
     "full-followers": (full_followers, "full"),
-    "stalled-disk": (stalled_disk, "disk"),
-    "stalled-disk-of-follower": (stalled_disk_of_follower, "disk"),
+    "stalled-disk": (to_leader(lambda node: node.disk.freeze()), "disk"),
+    "stalled-disk-of-follower": (to_follower(lambda node: node.disk.freeze()), "disk"),
     "slow-disk": (slow_disk, "disk"),
     "power-follower": (outages.power_follower, "power"),
     "power-leader": (outages.power_leader, "power"),
