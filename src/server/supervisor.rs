@@ -13,13 +13,17 @@ use super::set_options::SetSettings;
 use super::stage::Stage;
 use super::standby::Standby;
 use super::{blocking, data_dir, disk_room, set_start};
+use crate::clock::monotonic;
 use crate::cluster::node::roles::{self, Next, Runs};
 use crate::cluster::node::{Beginning, RunningSet, SetNode};
 use crate::cluster::raft::{Leadership, Standing};
 use crate::ctl::context::NodeCommand;
+use crate::seldom::Seldom;
 
 /// Pause after a leader could not start the broker.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
+/// What fails again and again is logged once in this time.
+const FAILURES_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// How often a leader looks at the disks of the set.
 const LOOK_AT_DISKS: Duration = Duration::from_secs(2);
 
@@ -37,6 +41,7 @@ struct Repair {
     settings: SetSettings,
     /// What is damaged, until the files are aside. A start would not find all of it.
     damage: Option<String>,
+    failures: Seldom,
 }
 
 impl Repair {
@@ -56,6 +61,8 @@ pub(super) struct Role {
     standing: watch::Receiver<Standing>,
     broken: watch::Receiver<Option<String>>,
     runs: Runs,
+    /// Of starts of the broker.
+    failures: Seldom,
 }
 
 impl Role {
@@ -64,6 +71,7 @@ impl Role {
             standing: set.set().standing(),
             broken: set.set().broken(),
             runs: Runs::Waiting,
+            failures: seldom(),
             set,
             settings,
         }
@@ -263,6 +271,7 @@ impl Supervisor {
             self.repair = Some(Repair {
                 settings: role.settings,
                 damage: role.broken.borrow().clone(),
+                failures: seldom(),
             });
             role.set.stop().await;
         }
@@ -279,7 +288,9 @@ impl Supervisor {
                 false
             }
             Err(error) => {
-                error!("this node takes no part in its set: {error}");
+                if let Some(unsaid) = repair.failures.passes(monotonic()) {
+                    error!(%unsaid, "this node takes no part in its set: {error}");
+                }
                 true
             }
         }
@@ -321,6 +332,10 @@ impl Supervisor {
             self.stage.end().await;
         }
     }
+}
+
+fn seldom() -> Seldom {
+    Seldom::new(1, FAILURES_LOGGED_EVERY)
 }
 
 /// Waits until the standing of this node changes, or its files turn out to be damaged.
@@ -383,9 +398,14 @@ async fn begin(stage: &mut Stage, role: &mut Role, leadership: Leadership) -> bo
         }
         Ok(false) => true,
         Err(error) => {
-            error!("this node leads its set and cannot run the broker: {error}");
+            let passes = role.failures.passes(monotonic());
+            if let Some(unsaid) = passes {
+                error!(%unsaid, "this node leads its set and cannot run the broker: {error}");
+            }
             // Another member may be able to.
-            if let Err(error) = role.set.set().hand_over(None).await {
+            if let Err(error) = role.set.set().hand_over(None).await
+                && passes.is_some()
+            {
                 warn!("no other member takes over: {error}");
             }
             false

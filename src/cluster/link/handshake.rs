@@ -69,7 +69,7 @@ impl Own {
         }
     }
 
-    fn wall_ms(&self) -> u64 {
+    pub(super) fn wall_ms(&self) -> u64 {
         self.clock.wall_ns() / 1_000_000
     }
 

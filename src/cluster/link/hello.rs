@@ -175,7 +175,7 @@ pub(super) fn decode_verdict(mut bytes: &[u8]) -> Option<(Result<(), Refused>, &
     Some((verdict, bytes))
 }
 
-/// The accepting node's wall clock before and after it waited for the dialing node's account, in milliseconds.
+/// A node's wall clock before and after it waited for what another one's shows, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waited {
     pub(super) from_ms: u64,
@@ -192,14 +192,19 @@ pub(super) fn judge(mine: &Account, theirs: &Account, waited: Waited) -> Result<
     {
         return Err(Refused::Set);
     }
-    let ahead_ms = ahead_ms(theirs.wall_ms, waited);
+    compare_clocks(theirs.wall_ms, waited)
+}
+
+/// What a node has against another one's clock, which was read at some time of the wait.
+pub(super) fn compare_clocks(theirs_ms: u64, waited: Waited) -> Result<(), Refused> {
+    let ahead_ms = ahead_ms(theirs_ms, waited);
     match Duration::from_millis(ahead_ms.unsigned_abs()) > CLOCKS_APART_MAX {
         true => Err(Refused::ClocksApart { ahead_ms }),
         false => Ok(()),
     }
 }
 
-/// How far the other clock is ahead at least: it was read at some time of the wait.
+/// How far the other clock is ahead at least.
 fn ahead_ms(theirs: u64, waited: Waited) -> i64 {
     let behind = waited.from_ms.saturating_sub(theirs);
     let ahead = theirs.saturating_sub(waited.to_ms);

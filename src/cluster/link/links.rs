@@ -15,7 +15,7 @@ use super::dial::Dialer;
 use super::error::LinkError;
 use super::frame::{Outgoing, Tag};
 use super::handshake::Own;
-use super::hello::{Purpose, VERSIONS};
+use super::hello::{Purpose, VERSIONS, Waited, compare_clocks};
 use super::lane::LaneEnd;
 use super::limits::{
     FRAME_MAX, HANDSHAKE_WITHIN, LANES_END_WITHIN, LANES_MAX, LINKS_MAX, OPEN_MAX, OPENING_MAX,
@@ -84,6 +84,24 @@ impl Links {
     /// The node belongs to this set from now on: connections of other sets are refused.
     pub fn belong_to(&self, set: u64) {
         *self.dialer.own.set.lock() = Some(set);
+    }
+
+    /// This node's wall clock, in milliseconds.
+    pub fn wall_ms(&self) -> u64 {
+        self.dialer.own.wall_ms()
+    }
+
+    /// Ends the lanes to a node if its clock, which it has told since `asked_ms`, is too far from this one's. Each new lane
+    /// begins with a handshake, which is refused until the clocks agree.
+    pub fn compare_clocks(&self, address: &str, theirs_ms: u64, asked_ms: u64) {
+        let waited = Waited {
+            from_ms: asked_ms,
+            to_ms: self.wall_ms(),
+        };
+        if let Err(why) = compare_clocks(theirs_ms, waited) {
+            tracing::debug!(address, "the lanes to a node end: {why}");
+            self.lanes.lock().retain(|(to, _), _| to != address);
+        }
     }
 
     /// Sends a request and waits for the answer. Requests of one lane leave in the order of the first poll of their

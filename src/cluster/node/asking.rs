@@ -11,14 +11,20 @@ use crate::cluster::raft::MemberInfo;
 /// How long an answer may take.
 const FACTS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Asks the node at an address for its facts.
+/// Asks the node at an address for its facts. If its clock has gone wrong since the handshake, or this one's, its answer
+/// is the last one until they agree.
 pub(super) async fn ask(links: &Links, address: &str) -> Result<Facts, SetError> {
     let to = Peer {
         node: None,
         address: address.to_owned(),
     };
+    let asked_ms = links.wall_ms();
     let answer = links.call(&to, Lane::Control, FACTS, Vec::new(), FACTS_WITHIN);
-    Facts::decode(&answer.await?).map_err(SetError::Refused)
+    let facts = Facts::decode(&answer.await?).map_err(SetError::Refused)?;
+    if let Some(theirs_ms) = facts.wall_ms {
+        links.compare_clocks(address, theirs_ms, asked_ms);
+    }
+    Ok(facts)
 }
 
 /// The address of a node that an operator names.

@@ -21,6 +21,9 @@ pub struct Facts {
     pub members: Vec<u64>,
     /// What operators see of the node, as its server has written it.
     pub report: String,
+    /// Its wall clock, in milliseconds; `None` from a release that did not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
 }
 
 impl Facts {
@@ -55,6 +58,7 @@ mod tests {
             leader: Some(member(0xA1, "a")),
             members: vec![0xA1, 0xB2],
             report: "{}".to_owned(),
+            wall_ms: None,
         };
         let frozen = crate::cluster::frozen::frozen("facts.json", &facts.encode());
         assert_eq!(Facts::decode(&frozen), Ok(facts));
@@ -64,6 +68,7 @@ mod tests {
     fn facts_of_other_releases_are_read() {
         let facts = Facts {
             set: Some(u64::MAX),
+            wall_ms: Some(u64::MAX),
             ..Facts::default()
         };
         assert_eq!(Facts::decode(&facts.encode()), Ok(facts));

@@ -92,6 +92,45 @@ async fn clocks_that_are_apart_are_noticed_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_wrong_ends_the_lanes_until_it_is_right_again() {
+    let clock = Arc::new(Settable::default());
+    let steps = Given {
+        clock: Arc::clone(&clock) as Arc<dyn Source>,
+        ..given(1)
+    };
+    let (a, b) = (Node::start(steps), Node::start(given(2)));
+    let compare = || {
+        let (asked_ms, address) = (b.links.wall_ms(), a.peer().address);
+        b.links
+            .compare_clocks(&address, a.links.wall_ms(), asked_ms);
+    };
+    for (ahead_ms, agree) in [(0, true), (900, true), (-3_000, false), (0, true)] {
+        clock.set_wall_ahead_ms(ahead_ms);
+        compare();
+        let answers = async || b.call(&a, Lane::Control, ECHO, Bytes::new()).await;
+        let deadline = tokio::time::Instant::now() + LONG;
+        let answer = loop {
+            let answer = answers().await;
+            // Shortly after a failure it fails again without an attempt.
+            if answer.is_ok() == agree || tokio::time::Instant::now() > deadline {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        match answer {
+            Ok(_) => assert!(agree, "{ahead_ms}"),
+            Err(LinkError::Refused { why, .. }) => {
+                assert!(
+                    !agree && matches!(why, Refused::ClocksApart { .. }),
+                    "{why}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn releases_speak_the_newest_version_in_common() {
     let speaking = |node, oldest, newest| Given {
         versions: Versions { oldest, newest },

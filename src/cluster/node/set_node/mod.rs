@@ -144,6 +144,7 @@ impl SetNode {
             members: status.members.iter().map(|known| known.member.id).collect(),
             this: status.this,
             report: self.node.report(),
+            wall_ms: Some(self.links.wall_ms()),
         }
     }
 
