@@ -1,9 +1,8 @@
 //! The walk over the log of a member of a set at a start: finds all entries that are kept, the end, and damage.
 //!
-//! In a set, entries are replaced: one that no majority has may give way to one with the same index and a higher term,
-//! which stands behind it. So term and index together grow in the order of writing, and a later entry that follows on
-//! an earlier one replaces what stands between them. What is smaller than the entry before it was left behind by an
-//! earlier use of the extent.
+//! In a set, entries are replaced: one that no majority has may give way to one with the same index and another term, which
+//! stands behind it and is of a later generation. A later entry that follows on an earlier one replaces what stands between
+//! them. What was written before the entry before it was left behind by an earlier use of the extent.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,8 +10,9 @@ use std::ops::Range;
 use tracing::warn;
 
 use super::damage::Damage;
+use super::entry::Header;
 use super::extent_file::{ExtentFile, Found};
-use super::id::EntryId;
+use super::id::{EntryId, Written};
 use super::kept::Kept;
 use crate::store::StoreError;
 use crate::store::extents::{Extents, PAGE, SPARE_MARK};
@@ -35,6 +35,10 @@ pub(super) struct Chain<'a> {
     files: BTreeMap<u32, ExtentFile>,
     pub(super) kept: Kept,
     has_begun: bool,
+    /// The last entry that the walk has taken.
+    last: Written,
+    /// The last generation of all entries that were seen.
+    pub(super) generation: u64,
     pub(super) damages: Vec<Damage>,
     /// Where the next entry goes.
     pub(super) end: Option<(u32, u64)>,
@@ -52,7 +56,7 @@ impl<'a> Chain<'a> {
         extents: &Extents,
         seed: u64,
         known: &'a Known,
-        synced: EntryId,
+        synced: Written,
     ) -> Result<Chain<'a>, StoreError> {
         let mut chain = Chain {
             seed,
@@ -60,6 +64,8 @@ impl<'a> Chain<'a> {
             files: BTreeMap::new(),
             kept: Kept::default(),
             has_begun: false,
+            last: Written::default(),
+            generation: synced.generation,
             damages: Vec::new(),
             end: None,
             committed: 0,
@@ -68,7 +74,7 @@ impl<'a> Chain<'a> {
         };
         let heads = chain.open(extents)?;
         for (at, head) in heads.iter().enumerate() {
-            if chain.has_begun && head.id() <= chain.kept.last() {
+            if chain.has_begun && head.written() <= chain.last {
                 continue; // from an earlier use of the extent
             }
             let Some(first) = chain.first_of(*head)? else {
@@ -76,7 +82,7 @@ impl<'a> Chain<'a> {
             };
             let end = chain.walk(first)?;
             let later = heads.get(at + 1..).unwrap_or_default();
-            let next = later.iter().find(|it| it.id() > chain.kept.last());
+            let next = later.iter().find(|it| it.written() > chain.last);
             if next.is_none_or(|next| !chain.fits(next)) {
                 chain.look_behind(head.extent, end, next)?;
             }
@@ -98,7 +104,8 @@ impl<'a> Chain<'a> {
             heads.extend(self.head_of(&file)?);
             self.files.insert(number, file);
         }
-        heads.sort_unstable_by_key(Found::id);
+        heads.sort_unstable_by_key(Found::written);
+        self.generation = newest(self.generation, &heads);
         Ok(heads)
     }
 
@@ -130,7 +137,7 @@ impl<'a> Chain<'a> {
             return Ok(Some(head).filter(|head| self.is_needed(head)));
         };
         let entries = file.entries_from(head.at, 1, self.seed)?;
-        let fitting = entries.into_iter().find(|it| self.continues(it));
+        let fitting = entries.into_iter().find(|it| self.fits(it));
         Ok(fitting.or(Some(head).filter(|head| self.is_needed(head))))
     }
 
@@ -151,48 +158,42 @@ impl<'a> Chain<'a> {
                 break;
             };
             let behind = file.found_at(end, self.seed)?;
-            next = behind.filter(|next| next.id() > found.id() && self.fits(next));
+            next = behind.filter(|next| self.fits(next));
         }
         Ok(end)
     }
 
-    /// Whether this entry follows on what was found, or replaces the last of it.
+    /// Whether this entry was written later than the last one, and follows on what was found, or replaces the end of it.
     fn fits(&self, found: &Found) -> bool {
         let before = found.header.index - 1;
-        let last = self.kept.last();
-        let is_next = before == last.index && found.header.term >= last.term;
-        let replaces = before < last.index && found.header.term > last.term;
-        (is_next || replaces)
-            && before >= self.kept.base().index
-            && self
-                .kept
-                .sum_at(before)
-                .is_none_or(|sum| sum == found.header.previous)
-    }
-
-    /// Whether this entry of another place was written later, and fits.
-    fn continues(&self, found: &Found) -> bool {
-        found.id() > self.kept.last() && self.fits(found)
+        let term_before = self.kept.term_of(before);
+        let sum_before = self.kept.sum_at(before);
+        found.written() > self.last
+            && term_before.is_some_and(|term| term <= found.header.term)
+            && sum_before.is_none_or(|sum| sum == found.header.previous)
     }
 
     /// Whether this later entry, which does not fit, knows that one before it was on disk that is missing.
     fn knows(&self, found: &Found) -> bool {
-        let last = self.kept.last();
+        let Written { generation, id } = self.last;
         let committed = found.header.committed;
-        committed > last.index
-            || (found.header.term > last.term && committed + 1 >= found.header.index)
+        let is_later = (found.header.generation, found.header.term) > (generation, id.term);
+        committed > id.index || (is_later && committed + 1 >= found.header.index)
     }
 
     /// Adds an entry. Before it some may be missing.
     fn take(&mut self, found: Found) {
         let last_in = self.last_in.entry(found.extent).or_default();
         *last_in = found.header.index.max(*last_in);
+        self.generation = newest(self.generation, &[found]);
         if self.has_begun && self.fits(&found) {
             self.kept.truncate(found.header.index - 1);
             self.committed = self.committed.min(found.header.index - 1);
         } else if !self.begin(&found) {
+            self.last = found.written();
             return;
         }
+        self.last = found.written();
         self.committed = self.committed.max(found.header.committed);
         self.kept.push(found);
     }
@@ -234,12 +235,13 @@ impl<'a> Chain<'a> {
         next: Option<&Found>,
     ) -> Result<(), StoreError> {
         loop {
-            let last = self.kept.last();
+            let last = self.last;
             let Some(file) = self.files.get(&extent) else {
                 return Ok(());
             };
             let later = file.entries_from(at, 1, self.seed)?;
-            let later: Vec<Found> = later.into_iter().filter(|it| it.id() > last).collect();
+            let later: Vec<Found> = later.into_iter().filter(|it| it.written() > last).collect();
+            self.generation = newest(self.generation, &later);
             let is_needed = later.iter().chain(next).any(|found| self.knows(found));
             if !is_needed {
                 return Ok(()); // the last entry was never finished
@@ -249,7 +251,7 @@ impl<'a> Chain<'a> {
             let end = later.first().map_or(file.len, |found| found.at);
             let copied = file
                 .copied_at(at, end, self.seed)?
-                .filter(|found| found.id() > last && self.fits(found));
+                .filter(|found| self.fits(found));
             if let Some(found) = &copied {
                 let (entry, file) = (found.header.index, file.path.display());
                 warn!(entry, %file, "a head is damaged; its copy is whole");
@@ -267,18 +269,31 @@ impl<'a> Chain<'a> {
     }
 
     /// Compares the end with what the file `synced` says.
-    fn finish(&mut self, synced: EntryId) {
-        let last = self.kept.last();
-        if last >= synced || (synced.term == 0 && last.index >= synced.index) {
+    fn finish(&mut self, synced: Written) {
+        let (last, EntryId { term, index }) = (self.kept.last(), synced.id);
+        let is_there = match self.has_begun {
+            true => self.last >= synced,
+            false => last >= synced.id,
+        };
+        if is_there || (term == 0 && last.index >= index) {
+            // Later entries may have replaced some that were synced.
+            let is_later = |header: &Header| {
+                (header.generation, header.term) > (synced.generation, term) && term > 0
+            };
             let mut kept = self.kept.iter();
-            // Entries of a later term may have replaced some that were synced.
-            let later = kept.find(|found| found.header.term > synced.term && synced.term > 0);
-            let upto = later.map_or(synced.index, |found| found.header.index - 1);
-            self.committed = self.committed.max(upto.min(synced.index));
-        } else if synced.index > self.known.applied {
-            let from = (last.index + 1).min(synced.index);
-            self.damaged(from.max(self.known.applied + 1)..synced.index + 1, None);
+            let later = kept.find(|found| is_later(&found.header));
+            let upto = later.map_or(index, |found| found.header.index - 1);
+            self.committed = self.committed.max(upto.min(index));
+        } else if index > self.known.applied {
+            let from = (last.index + 1).min(index);
+            self.damaged(from.max(self.known.applied + 1)..index + 1, None);
         }
         self.committed = self.committed.min(self.kept.last().index);
     }
+}
+
+/// The last generation of these entries, or this one if it is later.
+fn newest(generation: u64, entries: &[Found]) -> u64 {
+    let generations = entries.iter().map(|found| found.header.generation);
+    generations.fold(generation, u64::max)
 }

@@ -4,7 +4,7 @@
 //! entry  = head, chunk *, zeros up to a whole page, copy of the head, length of the head u32, magic u32
 //! head   = header, write *
 //! header = magic u32, version u8, 0 u8 * 3, length of header and writes u32, pages of the entry u32,
-//!          0 u64, term u64, index u64, committed u64, checksum of the entry before u64, checksum u64
+//!          generation u64, term u64, index u64, committed u64, checksum of the entry before u64, checksum u64
 //! write  = kind u8, keyspace u8, key length u32, key (sweep: log, first offset, end, u64 big-endian each),
 //!          put: value length u32, value
 //!          put chunk: position in the entry u32, length u32, checksum u64, messages u32, first enqueue time u64
@@ -50,6 +50,8 @@ pub(super) struct Header {
     pub(super) head_len: u32,
     /// Length of the entry in pages.
     pub(super) pages: u32,
+    /// Tells in a set which of two entries was written later; see [`super::id::Written`].
+    pub(super) generation: u64,
     /// Number of the opening of the log that wrote the entry. Grows with each.
     pub(super) term: u64,
     /// Position in the order of entries, from 1 on without gaps.
@@ -70,8 +72,8 @@ impl Header {
         let [version, zeros @ ..] = take::<4>(rest)?;
         let head_len = u32::from_le_bytes(take(rest)?);
         let pages = u32::from_le_bytes(take(rest)?);
-        let reserved = u64::from_le_bytes(take(rest)?);
-        let [term, index, committed, previous, sum] = [
+        let [generation, term, index, committed, previous, sum] = [
+            take(rest)?,
             take(rest)?,
             take(rest)?,
             take(rest)?,
@@ -82,12 +84,12 @@ impl Header {
         let sane = magic == MAGIC
             && version == VERSION
             && zeros == [0; 3]
-            && reserved == 0
             && head_len as usize >= HEADER_LEN
             && index > 0;
         sane.then_some(Header {
             head_len,
             pages,
+            generation,
             term,
             index,
             committed,
@@ -102,7 +104,7 @@ impl Header {
             &[VERSION, 0, 0, 0],
             &self.head_len.to_le_bytes(),
             &self.pages.to_le_bytes(),
-            &0u64.to_le_bytes(),
+            &self.generation.to_le_bytes(),
             &self.term.to_le_bytes(),
             &self.index.to_le_bytes(),
             &self.committed.to_le_bytes(),
@@ -384,6 +386,7 @@ mod tests {
         let header = Header {
             head_len: u32::try_from(len).unwrap(),
             pages: 1,
+            generation: 4,
             term: 2,
             index: 9,
             committed: 8,

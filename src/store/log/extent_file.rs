@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::entry::{FOOTER_LEN, HEADER_LEN, Header, decode_footer, sum_of};
-use super::id::EntryId;
+use super::id::{EntryId, Written};
 use crate::store::StoreError;
 use crate::store::error::{io_error, is_lost};
 use crate::store::extents::{Extents, IO_BYTES, PAGE};
@@ -25,6 +25,13 @@ impl Found {
         EntryId {
             term: self.header.term,
             index: self.header.index,
+        }
+    }
+
+    pub(super) fn written(&self) -> Written {
+        Written {
+            generation: self.header.generation,
+            id: self.id(),
         }
     }
 

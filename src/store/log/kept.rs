@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::extent_file::Found;
-use super::id::EntryId;
+use super::id::{EntryId, Written};
 
 /// The kept entries, from `base` on.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(super) struct Kept {
     base: EntryId,
     /// Its checksum; `None` if it is not known.
     base_sum: Option<u64>,
+    /// Its generation; `None` if it is not known.
+    base_generation: Option<u64>,
     entries: VecDeque<Found>,
     bytes: u64,
 }
@@ -33,6 +35,17 @@ impl Kept {
     /// The last entry, or `base`.
     pub(super) fn last(&self) -> EntryId {
         self.entries.back().map_or(self.base, Found::id)
+    }
+
+    /// When the last entry was written, if that is known.
+    pub(super) fn last_written(&self) -> Option<Written> {
+        match self.entries.back() {
+            Some(last) => Some(last.written()),
+            None => self.base_generation.map(|generation| Written {
+                generation,
+                id: self.base,
+            }),
+        }
     }
 
     /// The checksum of the last entry, if it is known.
@@ -113,6 +126,7 @@ impl Kept {
             self.bytes -= found.end() - found.at;
             self.base = found.id();
             self.base_sum = Some(found.header.sum);
+            self.base_generation = Some(found.header.generation);
         }
     }
 }

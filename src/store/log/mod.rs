@@ -41,6 +41,7 @@ pub(super) use self::entry::EntryWrite;
 use self::entry::{Header, encode_head, footer, head_len, with_addresses};
 use self::extent_file::Found;
 pub use self::id::EntryId;
+use self::id::Written;
 use self::kept::Kept;
 use self::layout::Layout;
 pub(super) use self::start::LogStart;
@@ -83,6 +84,8 @@ pub(super) struct Log {
 struct End {
     active: Option<ActiveExtent>,
     term: u64,
+    /// The generation of the next entry.
+    generation: u64,
     /// Index of the last entry.
     last: u64,
     /// Its checksum.
@@ -187,6 +190,7 @@ impl Log {
             ));
         };
         kept.truncate(last);
+        end.generation += u64::from(last < before);
         end.last_sum = kept.last_sum().unwrap_or(0);
         end.last = last;
         self.committed.fetch_min(last, Ordering::AcqRel);
@@ -234,12 +238,13 @@ impl Log {
 
     /// Records that a majority has everything up to this entry.
     pub(super) fn record_majority(&self, id: EntryId) {
-        self.majority.lock().record(id);
+        // Its generation tells nothing here.
+        self.majority.lock().record(Written { generation: 0, id });
     }
 
     /// What was recorded so.
     pub(super) fn majority(&self) -> EntryId {
-        self.majority.lock().read()
+        self.majority.lock().read().id
     }
 
     /// Makes all entries durable that were appended before this call.
@@ -250,9 +255,15 @@ impl Log {
             return Err(StoreError::Closed);
         }
         let upto = end.last;
-        let term = match &end.kept {
-            Some(kept) => kept.last().term,
-            None => end.term,
+        let last = match &end.kept {
+            Some(kept) => kept.last_written(),
+            None => Some(Written {
+                generation: 0,
+                id: EntryId {
+                    term: end.term,
+                    index: upto,
+                },
+            }),
         };
         if upto <= self.committed() {
             return Ok(());
@@ -268,7 +279,9 @@ impl Log {
             });
         }
         self.committed.store(upto, Ordering::Release);
-        synced.record(EntryId { term, index: upto });
+        if let Some(last) = last {
+            synced.record(last);
+        }
         Ok(())
     }
 
@@ -285,6 +298,7 @@ impl Log {
         let header = Header {
             head_len,
             pages: u32::try_from(total / PAGE).unwrap_or(u32::MAX),
+            generation: end.generation,
             term: id.term,
             index: id.index,
             committed: self.committed(),

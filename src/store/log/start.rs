@@ -37,6 +37,8 @@ pub(in crate::store) struct LogStart {
     last: u64,
     last_sum: u64,
     term: u64,
+    /// The generation that entries of a set are written in from now on.
+    generation: u64,
     committed: u64,
     /// The last entry of each extent that the scan has passed.
     last_in: BTreeMap<u32, u64>,
@@ -58,7 +60,7 @@ impl LogStart {
     ) -> Result<LogStart, StoreError> {
         let limit = limit.unwrap_or(u64::MAX);
         let synced = SyncedFile::new(extents.dir(), SYNCED, seed).read();
-        let mut scan = Scan::open(extents, seed, synced.index.max(durable.min(limit)))?;
+        let mut scan = Scan::open(extents, seed, synced.id.index.max(durable.min(limit)))?;
         scan.walk(applied, limit)?;
         let mut start = LogStart {
             extents: Arc::clone(extents),
@@ -70,6 +72,7 @@ impl LogStart {
             last: scan.last,
             last_sum: scan.last_sum,
             term: scan.term + 1,
+            generation: 0,
             committed: scan.committed,
             last_in: scan.last_in,
             heads: scan.heads,
@@ -103,6 +106,7 @@ impl LogStart {
             last_sum: chain.kept.last_sum().unwrap_or(0),
             kept: Some(chain.kept),
             term: 0,
+            generation: chain.generation + 1,
             committed: chain.committed,
             last_in: chain.last_in,
             heads: chain.heads,
@@ -125,7 +129,9 @@ impl LogStart {
 
     /// The last entry that a majority is known to have, in a set.
     pub(in crate::store) fn majority(&self) -> u64 {
-        let recorded = SyncedFile::new(self.extents.dir(), COMMITTED, self.seed).read();
+        let recorded = SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)
+            .read()
+            .id;
         let kept = self.kept.as_ref().and_then(|kept| kept.get(recorded.index));
         let is_there = kept.is_some_and(|found| found.header.term == recorded.term);
         if is_there { recorded.index } else { 0 }
@@ -209,9 +215,12 @@ impl LogStart {
         }
         self.synced(written)?;
         for head in &self.heads {
-            // In a set, smaller ones are replaced, and lead to those that have replaced them.
+            // In a set, earlier ones are replaced, and lead to those that have replaced them.
             let is_behind = match &self.kept {
-                Some(kept) => head.id() > kept.last(),
+                Some(kept) => match kept.last_written() {
+                    Some(last) => head.written() > last,
+                    None => head.id() > kept.last(),
+                },
                 None => head.header.index > self.last,
             };
             if is_behind && !self.is_needed(head.extent) {
@@ -236,8 +245,8 @@ impl LogStart {
             None => None,
         };
         let mut synced = SyncedFile::new(self.extents.dir(), SYNCED, self.seed);
-        if let Some(kept) = &self.kept {
-            synced.record(kept.last()); // a power loss may have taken an earlier position
+        if let Some(last) = self.kept.as_ref().and_then(Kept::last_written) {
+            synced.record(last); // a power loss may have taken an earlier position
         }
         Ok(Log {
             synced: Mutex::new(synced),
@@ -248,6 +257,7 @@ impl LogStart {
             end: Mutex::new(End {
                 active,
                 term: self.term,
+                generation: self.generation,
                 last: self.last,
                 last_sum: self.last_sum,
                 kept: self.kept,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tracing::debug;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::id::EntryId;
+use super::id::{EntryId, Written};
 
 /// Name of the file of the last synced entry in the log's directory.
 pub(super) const SYNCED: &str = "synced";
@@ -37,40 +37,41 @@ impl SyncedFile {
         }
     }
 
-    /// The recorded position; the zero position if the file is missing or damaged. Earlier releases recorded no term.
-    pub(super) fn read(&self) -> EntryId {
+    /// The recorded position; the zero position if the file is missing or damaged. Earlier releases recorded no generation,
+    /// and before that no term.
+    pub(super) fn read(&self) -> Written {
         let Ok(bytes) = std::fs::read(&self.path) else {
-            return EntryId::default();
+            return Written::default();
         };
+        let Some((numbers, sum)) = bytes.split_last_chunk() else {
+            return Written::default();
+        };
+        if *sum != self.sum(numbers) {
+            return Written::default();
+        }
         let number = |at: usize| {
-            let bytes = bytes.get(at..at + 8).and_then(|it| it.try_into().ok());
+            let bytes = numbers.get(at..at + 8).and_then(|it| it.try_into().ok());
             bytes.map_or(0, u64::from_le_bytes)
         };
-        let index = number(0);
-        let id = EntryId {
-            term: number(8),
-            index,
-        };
-        let before = [index.to_le_bytes(), self.sum(&index.to_le_bytes())].concat();
-        if bytes == self.encode(id) {
-            id
-        } else if bytes == before {
-            EntryId { term: 0, index }
-        } else {
-            EntryId::default()
+        Written {
+            generation: number(16),
+            id: EntryId {
+                term: number(8),
+                index: number(0),
+            },
         }
     }
 
     /// Records a position. A failure only means that less can be told from it.
-    pub(super) fn record(&mut self, id: EntryId) {
-        if let Err(error) = self.write(id) {
+    pub(super) fn record(&mut self, position: Written) {
+        if let Err(error) = self.write(position) {
             debug!(path = %self.path.display(), %error, "cannot record a position of the log");
             self.file = None;
         }
     }
 
-    fn write(&mut self, id: EntryId) -> io::Result<()> {
-        let bytes = self.encode(id);
+    fn write(&mut self, position: Written) -> io::Result<()> {
+        let bytes = self.encode(position);
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(
@@ -84,8 +85,10 @@ impl SyncedFile {
         file.write_all_at(&bytes, 0)
     }
 
-    fn encode(&self, id: EntryId) -> [u8; 24] {
-        let numbers = [id.index.to_le_bytes(), id.term.to_le_bytes()].concat();
+    fn encode(&self, position: Written) -> [u8; 32] {
+        let Written { generation, id } = position;
+        let numbers = [id.index, id.term, generation].map(u64::to_le_bytes);
+        let numbers = numbers.concat();
         let sum = self.sum(&numbers);
         let mut bytes = numbers.into_iter().chain(sum);
         std::array::from_fn(|_| bytes.next().unwrap_or(0))

@@ -98,12 +98,15 @@ impl World {
     }
 
     fn append(&mut self) {
+        self.append_of(self.term);
+    }
+
+    /// Appends entries of a leader of this term.
+    fn append_of(&mut self, term: u64) {
         for _ in 0..self.rng.random_range(1..4) {
             self.number += 1;
-            let id = EntryId {
-                term: self.term,
-                index: self.state().last.index + 1,
-            };
+            let index = self.state().last.index + 1;
+            let id = EntryId { term, index };
             let proposal = match self.appended.get(&id) {
                 Some(proposal) => proposal.clone(),
                 None => self.proposal(),
@@ -139,14 +142,20 @@ impl World {
         self.store().propose(&batch(0, ops), &mut HashSet::new())
     }
 
-    /// A later leader replaces what no majority has.
+    /// A later leader replaces what no majority has. It may bring entries of a leader between, which has reached only others,
+    /// and these may have a lower term than those that they replace.
     fn replace(&mut self) {
         let state = self.state();
-        self.term += self.rng.random_range(1..3);
+        self.term += self.rng.random_range(1..4);
         let last = self.rng.random_range(state.majority..=state.last.index);
         if last < state.last.index {
             self.store().truncate_log(last).unwrap();
             self.model.truncate_log(last).unwrap();
+        }
+        let is_new = |term: &u64| self.appended.keys().all(|id| id.term != *term);
+        let between = self.state().last.term.max(1)..self.term;
+        if let Some(term) = between.filter(is_new).last() {
+            self.append_of(term);
         }
         if self.rng.random_bool(0.8) {
             self.append();
