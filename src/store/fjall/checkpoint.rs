@@ -22,6 +22,8 @@ impl OpenDatabase {
     /// checkpoint file, so that nothing needs them but for the chunks in them. Then the extents that were empty before
     /// can be used again. Gives up when `stop` holds; false then.
     pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
+        // Two would write the same file.
+        let _one = self.checkpointing.lock();
         let since_file = self.since_file.load(Ordering::Relaxed);
         let file_bytes = self.file_bytes.load(Ordering::Relaxed);
         let (is_file_due, upto, emptied, snapshot) = {

@@ -39,6 +39,8 @@ pub(super) struct OpenDatabase {
     pub(super) uncounted: Mutex<Option<Snapshot>>,
     /// A snapshot from when no queue was in memory, until the chunks without a live message in it are swept.
     pub(super) unswept: Mutex<Option<Snapshot>>,
+    /// Held by the one checkpoint at a time. Locked before `applied`.
+    pub(super) checkpointing: Mutex<()>,
     /// The tables have everything up to this entry.
     pub(super) checkpointed: AtomicU64,
     /// Bytes of the log since the last checkpoint file.
@@ -110,6 +112,7 @@ impl OpenDatabase {
             false => u64::MAX / 2,
         };
         let open = OpenDatabase {
+            checkpointing: Mutex::default(),
             since_file: AtomicU64::new(since_file),
             replayed: Mutex::new(replayed),
             file_bytes: AtomicU64::new(file.map_or(0, |file| file.bytes)),

@@ -52,7 +52,7 @@ pub(super) struct Header {
     pub(super) pages: u32,
     /// Tells in a set which of two entries was written later; see [`super::id::Written`].
     pub(super) generation: u64,
-    /// Number of the opening of the log that wrote the entry. Grows with each.
+    /// Number of the opening of the log that wrote the entry, which grows with each; in a set Raft's.
     pub(super) term: u64,
     /// Position in the order of entries, from 1 on without gaps.
     pub(super) index: u64,

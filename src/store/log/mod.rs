@@ -190,8 +190,8 @@ impl Log {
             ));
         };
         kept.truncate(last);
-        end.generation += u64::from(last < before);
         end.last_sum = kept.last_sum().unwrap_or(0);
+        end.generation += u64::from(last < before);
         end.last = last;
         self.committed.fetch_min(last, Ordering::AcqRel);
         Ok(())
