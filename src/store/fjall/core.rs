@@ -67,7 +67,7 @@ impl Core {
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         self.reserve.spend();
         if let Some(closed) = self.open.write().take() {
-            *self.durable.lock() = Some(closed.log.committed());
+            *self.durable.lock() = Some(closed.log.durable());
         }
         self.open_database()
     }

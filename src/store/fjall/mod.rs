@@ -32,6 +32,7 @@ mod seal_signal; // what wakes the thread that seals memtables
 mod settled; // what a start finds to sweep
 mod snapshot; // what another member lacks, and receives
 mod sweep; // removing settled chunks and removed logs
+mod unapplied; // entries that are not applied yet
 mod verify; // verifying all that is on disk
 
 use std::collections::HashMap;

@@ -18,6 +18,7 @@ use super::error::{OpenFailure, failed};
 use super::found_log::{chunks_of, find_log, go_on_behind, reconcile};
 use super::keyspaces::Keyspaces;
 use super::options::FjallOptions;
+use super::unapplied::{Unapplied, Waiting};
 use super::{checkpoint_file, format};
 use crate::store::extents::Extents;
 use crate::store::log::{Entry, EntryId, Log, VoteFile};
@@ -31,8 +32,7 @@ pub(super) struct OpenDatabase {
     pub(super) spaces: Keyspaces,
     pub(super) extents: Arc<Extents>,
     pub(super) log: Log,
-    /// Entries that are appended and not applied, in order.
-    unapplied: Mutex<VecDeque<Entry>>,
+    unapplied: Mutex<Unapplied>,
     /// Held during each change of the database. Locked before the log.
     applied: Mutex<Applied>,
     /// A snapshot from the time of opening, until the extents are counted.
@@ -93,14 +93,14 @@ impl OpenDatabase {
             applied: &mut applied,
             progress: Progress::default(),
         };
-        let unapplied = replay.all(&start, upto)?;
+        let left = replay.all(&start, upto)?;
         let mut replayed = replay.progress;
         // The extents are counted from here on, without what the entries have removed.
         replayed.released.clear();
         replayed.removed_logs.clear(); // the tombstones tell
         let log = start.open().map_err(OpenFailure::Elsewhere)?;
         if is_member {
-            complete(&log, &extents, &unapplied, &mut applied);
+            complete(&log, &extents, &left, &mut applied);
         } else {
             applied.index = applied.index.max(log.last());
         }
@@ -111,6 +111,14 @@ impl OpenDatabase {
             true => replayed.bytes,
             false => u64::MAX / 2,
         };
+        // Outside a set appends wait instead.
+        let in_memory = if is_member {
+            options.unapplied_bytes_max
+        } else {
+            u64::MAX
+        };
+        let mut unapplied = Unapplied::new(in_memory);
+        left.into_iter().for_each(|entry| unapplied.push(entry));
         let open = OpenDatabase {
             checkpointing: Mutex::default(),
             since_file: AtomicU64::new(since_file),
@@ -136,7 +144,7 @@ impl OpenDatabase {
     /// Writes a batch to the log. It is applied when it is durable.
     pub(super) fn append(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.log
-            .append(writes, |entry| self.unapplied.lock().push_back(entry))
+            .append(writes, |entry| self.unapplied.lock().push(entry))
     }
 
     /// Writes an entry without changes. It knows that the last batch is on disk, so the next start can tell if that is
@@ -150,7 +158,7 @@ impl OpenDatabase {
     /// Writes the next entry of a set to the log.
     pub(super) fn append_as(&self, id: EntryId, writes: Vec<Write>) -> Result<(), StoreError> {
         self.log
-            .append_as(id, writes, |entry| self.unapplied.lock().push_back(entry))
+            .append_as(id, writes, |entry| self.unapplied.lock().push(entry))
     }
 
     /// Forgets the entries after `last`, and their chunks.
@@ -162,11 +170,10 @@ impl OpenDatabase {
                 applied.index
             )));
         }
+        let gone = self.unapplied.lock().cut(last);
+        let gone = gone.into_iter().map(|waiting| self.whole(waiting));
+        let gone = gone.collect::<Result<Vec<Entry>, StoreError>>()?;
         self.log.truncate(last)?;
-        let mut unapplied = self.unapplied.lock();
-        let kept = unapplied.partition_point(|entry| entry.index <= last);
-        let gone = unapplied.split_off(kept);
-        drop(unapplied);
         for entry in gone {
             self.extents.released(&chunks_of(&entry));
         }
@@ -183,7 +190,7 @@ impl OpenDatabase {
         let mut progress = Progress::default();
         loop {
             let mut applied = self.applied.lock();
-            let entries = self.next_durable(upto);
+            let entries = self.next_durable(upto)?;
             if entries.is_empty() {
                 self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
                 return Ok(progress);
@@ -199,10 +206,9 @@ impl OpenDatabase {
             if outcome.is_err() {
                 // Nothing may be applied before them.
                 let mut unapplied = self.unapplied.lock();
-                entries
-                    .into_iter()
-                    .rev()
-                    .for_each(|entry| unapplied.push_front(entry));
+                for entry in entries.into_iter().rev() {
+                    unapplied.put_back(Waiting::InMemory(entry));
+                }
                 return outcome.map(|()| progress);
             }
             self.extents.released(&progress.released);
@@ -216,17 +222,40 @@ impl OpenDatabase {
     }
 
     /// Takes the next durable entries, about [`APPLIED_WRITES`] together.
-    fn next_durable(&self, upto: u64) -> Vec<Entry> {
-        let committed = self.log.committed().min(upto);
-        let mut unapplied = self.unapplied.lock();
+    fn next_durable(&self, upto: u64) -> Result<Vec<Entry>, StoreError> {
+        let durable = self.log.durable().min(upto);
+        let mut entries = Vec::new();
         let mut writes = 0;
-        let durable = unapplied.iter().take_while(|entry| {
-            let takes = entry.index <= committed && writes < APPLIED_WRITES;
-            writes += entry.writes.len();
-            takes
-        });
-        let durable = durable.count();
-        unapplied.drain(..durable).collect()
+        while writes < APPLIED_WRITES {
+            // Not locked while the log is read: an append locks the log first.
+            let Some(waiting) = self.unapplied.lock().take(durable) else {
+                break;
+            };
+            let index = waiting.index();
+            match self.whole(waiting) {
+                Ok(entry) => {
+                    writes += entry.writes.len();
+                    entries.push(entry);
+                }
+                Err(error) => {
+                    self.unapplied.lock().put_back(Waiting::InLog(index));
+                    return if entries.is_empty() {
+                        Err(error)
+                    } else {
+                        Ok(entries)
+                    };
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The entry, read from the log if it is not in memory.
+    fn whole(&self, waiting: Waiting) -> Result<Entry, StoreError> {
+        match waiting {
+            Waiting::InMemory(entry) => Ok(entry),
+            Waiting::InLog(index) => self.log.entry(index),
+        }
     }
 
     /// Excludes other changes of the database while it is held.

@@ -23,6 +23,8 @@ pub struct FjallOptions {
     /// Bytes of the log after which a checkpoint follows. A start after a crash reads about this much, or of a log that
     /// grew quickly four times as much.
     pub checkpoint_bytes: u64,
+    /// Bytes of a member's entries that stay in memory until they are applied. Those beyond are read from the log again.
+    pub unapplied_bytes_max: u64,
     /// Bytes of the cache for index and record blocks.
     pub cache_bytes: u64,
     pub on_damage: OnDamage,
@@ -43,6 +45,7 @@ impl Default for FjallOptions {
             on_damage: OnDamage::default(),
             extent_bytes: 64 * MIB,
             checkpoint_bytes: 256 * MIB,
+            unapplied_bytes_max: 64 * MIB,
             cache_bytes: 32 * MIB,
             cached_files: 768,
             maintenance: MaintenanceOptions::default(),

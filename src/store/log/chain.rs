@@ -43,7 +43,7 @@ pub(super) struct Chain<'a> {
     /// Where the next entry goes.
     pub(super) end: Option<(u32, u64)>,
     /// The last entry that is on disk for certain.
-    pub(super) committed: u64,
+    pub(super) durable: u64,
     /// The greatest index in each extent that the walk has passed.
     pub(super) last_in: BTreeMap<u32, u64>,
     /// The first entries of the extents.
@@ -68,7 +68,7 @@ impl<'a> Chain<'a> {
             generation: synced.generation,
             damages: Vec::new(),
             end: None,
-            committed: 0,
+            durable: 0,
             last_in: BTreeMap::new(),
             heads: Vec::new(),
         };
@@ -176,9 +176,9 @@ impl<'a> Chain<'a> {
     /// Whether this later entry, which does not fit, knows that one before it was on disk that is missing.
     fn knows(&self, found: &Found) -> bool {
         let Written { generation, id } = self.last;
-        let committed = found.header.committed;
+        let durable = found.header.durable;
         let is_later = (found.header.generation, found.header.term) > (generation, id.term);
-        committed > id.index || (is_later && committed + 1 >= found.header.index)
+        durable > id.index || (is_later && durable + 1 >= found.header.index)
     }
 
     /// Adds an entry. Before it some may be missing.
@@ -188,13 +188,13 @@ impl<'a> Chain<'a> {
         self.generation = newest(self.generation, &[found]);
         if self.has_begun && self.fits(&found) {
             self.kept.truncate(found.header.index - 1);
-            self.committed = self.committed.min(found.header.index - 1);
+            self.durable = self.durable.min(found.header.index - 1);
         } else if !self.begin(&found) {
             self.last = found.written();
             return;
         }
         self.last = found.written();
-        self.committed = self.committed.max(found.header.committed);
+        self.durable = self.durable.max(found.header.durable);
         self.kept.push(found);
     }
 
@@ -208,7 +208,7 @@ impl<'a> Chain<'a> {
             self.damaged(from..index, Some(found));
         }
         self.has_begun = true;
-        self.committed = self.committed.max(found.header.committed);
+        self.durable = self.durable.max(found.header.durable);
         let mut known = self.known.entries.iter();
         let before = match known.find(|id| id.index + 1 == index) {
             Some(id) => Some(*id),
@@ -283,12 +283,12 @@ impl<'a> Chain<'a> {
             let mut kept = self.kept.iter();
             let later = kept.find(|found| is_later(&found.header));
             let upto = later.map_or(index, |found| found.header.index - 1);
-            self.committed = self.committed.max(upto.min(index));
+            self.durable = self.durable.max(upto.min(index));
         } else if index > self.known.applied {
             let from = (last.index + 1).min(index);
             self.damaged(from.max(self.known.applied + 1)..index + 1, None);
         }
-        self.committed = self.committed.min(self.kept.last().index);
+        self.durable = self.durable.min(self.kept.last().index);
     }
 }
 

@@ -4,7 +4,7 @@
 //! entry  = head, chunk *, zeros up to a whole page, copy of the head, length of the head u32, magic u32
 //! head   = header, write *
 //! header = magic u32, version u8, 0 u8 * 3, length of header and writes u32, pages of the entry u32,
-//!          generation u64, term u64, index u64, committed u64, checksum of the entry before u64, checksum u64
+//!          generation u64, term u64, index u64, durable u64, checksum of the entry before u64, checksum u64
 //! write  = kind u8, keyspace u8, key length u32, key (sweep: log, first offset, end, u64 big-endian each),
 //!          put: value length u32, value
 //!          put chunk: position in the entry u32, length u32, checksum u64, messages u32, first enqueue time u64
@@ -57,7 +57,7 @@ pub(super) struct Header {
     /// Position in the order of entries, from 1 on without gaps.
     pub(super) index: u64,
     /// The last entry that was on disk for certain when this one was written.
-    pub(super) committed: u64,
+    pub(super) durable: u64,
     /// Checksum of the entry before.
     pub(super) previous: u64,
     /// Checksum of the fields above and of the writes.
@@ -72,7 +72,7 @@ impl Header {
         let [version, zeros @ ..] = take::<4>(rest)?;
         let head_len = u32::from_le_bytes(take(rest)?);
         let pages = u32::from_le_bytes(take(rest)?);
-        let [generation, term, index, committed, previous, sum] = [
+        let [generation, term, index, durable, previous, sum] = [
             take(rest)?,
             take(rest)?,
             take(rest)?,
@@ -92,7 +92,7 @@ impl Header {
             generation,
             term,
             index,
-            committed,
+            durable,
             previous,
             sum,
         })
@@ -107,7 +107,7 @@ impl Header {
             &self.generation.to_le_bytes(),
             &self.term.to_le_bytes(),
             &self.index.to_le_bytes(),
-            &self.committed.to_le_bytes(),
+            &self.durable.to_le_bytes(),
             &self.previous.to_le_bytes(),
             &self.sum.to_le_bytes(),
         ];
@@ -389,7 +389,7 @@ mod tests {
             generation: 4,
             term: 2,
             index: 9,
-            committed: 8,
+            durable: 8,
             previous: 77,
             sum: 0,
         };

@@ -3,7 +3,7 @@
 //!
 //! Entries stand one after another in extents, each on pages of its own. When an extent is full the next entry begins
 //! another one. An entry knows the checksum of the one before, and the last entry that was on disk for certain when
-//! it was written (*committed*). So a start can tell an unfinished write from damage: an entry that cannot be read is
+//! it was written (*durable*). So a start can tell an unfinished write from damage: an entry that cannot be read is
 //! damaged if anything after it, or the small file `synced`, knows that it was on disk. Otherwise no sync has covered
 //! it, it was never reported, and the log ends before it.
 //!
@@ -11,7 +11,7 @@
 //! kept for other members until they are purged; see [`chain`].
 //!
 //! After a failed write or sync the log takes nothing more. It is opened again, and everything after the last
-//! committed entry is written anew in a new *term*.
+//! durable entry is written anew in a new *term*.
 
 mod chain; // the walk over a member's log at a start
 mod damage; // entries that cannot be read
@@ -74,7 +74,7 @@ pub(super) struct Log {
     end: Mutex<End>,
     /// At most one sync runs at a time. Locked before `end`.
     synced: Mutex<SyncedFile>,
-    committed: AtomicU64,
+    durable: AtomicU64,
     /// In a set, what a majority has.
     majority: Mutex<SyncedFile>,
 }
@@ -116,8 +116,8 @@ struct ActiveExtent {
 
 impl Log {
     /// The index of the last entry that is on disk for certain.
-    pub(super) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Acquire)
+    pub(super) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
     }
 
     /// The index of the last entry.
@@ -193,7 +193,7 @@ impl Log {
         end.last_sum = kept.last_sum().unwrap_or(0);
         end.generation += u64::from(last < before);
         end.last = last;
-        self.committed.fetch_min(last, Ordering::AcqRel);
+        self.durable.fetch_min(last, Ordering::AcqRel);
         Ok(())
     }
 
@@ -265,7 +265,7 @@ impl Log {
                 },
             }),
         };
-        if upto <= self.committed() {
+        if upto <= self.durable() {
             return Ok(());
         }
         let mut files = std::mem::take(&mut end.unsynced);
@@ -278,7 +278,7 @@ impl Log {
                 source: error,
             });
         }
-        self.committed.store(upto, Ordering::Release);
+        self.durable.store(upto, Ordering::Release);
         if let Some(last) = last {
             synced.record(last);
         }
@@ -301,7 +301,7 @@ impl Log {
             generation: end.generation,
             term: id.term,
             index: id.index,
-            committed: self.committed(),
+            durable: self.durable(),
             previous: end.last_sum,
             sum: 0,
         };

@@ -1,12 +1,12 @@
-//! Reads entries for other members, with their chunks, and verifies them.
+//! Reads entries for other members, with their chunks, and verifies them; and entries that are applied later.
 
 use std::io::ErrorKind;
 
 use bytes::Bytes;
 
-use super::entry::decode_whole;
+use super::entry::{decode_whole, decode_writes};
 use super::extent_file::{ExtentFile, Found};
-use super::{EntryId, Log};
+use super::{Entry, EntryId, Log};
 use crate::store::StoreError;
 use crate::store::writes::Write;
 
@@ -62,6 +62,30 @@ impl Log {
             entries.push((found.id(), writes));
         }
         Ok(entries)
+    }
+
+    /// Reads an entry that is kept, as it is applied: without its chunks.
+    pub(in crate::store) fn entry(&self, index: u64) -> Result<Entry, StoreError> {
+        let found = {
+            let end_of_log = self.end.lock();
+            let kept = end_of_log.kept.as_ref();
+            kept.and_then(|kept| kept.get(index)).copied()
+        };
+        let unreadable = || StoreError::Corrupt(format!("entry {index} of the log cannot be read"));
+        let found = found.ok_or_else(unreadable)?;
+        let file = ExtentFile::open(&self.extents, found.extent)?;
+        let whole = file.whole_at(found.head_at, self.seed)?;
+        let (_, head) = whole
+            .filter(|(header, _)| *header == found.header)
+            .ok_or_else(unreadable)?;
+        let at = u32::try_from(found.at).ok();
+        let writes = at.and_then(|at| decode_writes(&head, found.extent, at));
+        Ok(Entry {
+            index,
+            term: found.header.term,
+            writes: writes.ok_or_else(unreadable)?,
+            bytes: found.end() - found.at,
+        })
     }
 
     fn read_entry(

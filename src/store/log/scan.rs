@@ -25,7 +25,7 @@ pub(super) struct Scan {
     pub(super) last: u64,
     pub(super) last_sum: u64,
     pub(super) term: u64,
-    pub(super) committed: u64,
+    pub(super) durable: u64,
     pub(super) last_in: BTreeMap<u32, u64>,
     /// Whole entries behind the position that was looked at last.
     pub(super) behind: Vec<Found>,
@@ -44,7 +44,7 @@ impl Scan {
             last: 0,
             last_sum: 0,
             term: 0,
-            committed: synced,
+            durable: synced,
             last_in: BTreeMap::new(),
             behind: Vec::new(),
         };
@@ -88,16 +88,16 @@ impl Scan {
             let mut later = Vec::new();
             if follows.is_none() {
                 later = self.later(position, expected, term)?;
-                let knows = later.iter().map(|found| found.header.committed).max();
-                self.committed = self.committed.max(knows.unwrap_or(0));
-                if self.committed >= expected {
+                let knows = later.iter().map(|found| found.header.durable).max();
+                self.durable = self.durable.max(knows.unwrap_or(0));
+                if self.durable >= expected {
                     follows = self.copied(position, expected, &later)?;
                 }
             }
             if let Some(found) = follows {
                 self.term = self.term.max(found.header.term);
                 term = found.header.term;
-                self.committed = self.committed.max(found.header.committed);
+                self.durable = self.durable.max(found.header.durable);
                 self.last_in.insert(found.extent, expected);
                 if expected > applied {
                     self.entries.push(found);
@@ -110,12 +110,12 @@ impl Scan {
             let next = later
                 .iter()
                 .min_by_key(|found| (found.header.index, u64::MAX - found.header.term));
-            let is_needed = self.committed >= expected && self.committed > applied;
+            let is_needed = self.durable >= expected && self.durable > applied;
             // The database holds what is missing before `next`. Otherwise an entry that does not follow is a forgotten one.
             let is_bridged = |next: &Found| expected <= applied && next.header.index <= applied + 1;
             let Some(next) = next.filter(|next| is_needed || is_bridged(next)) else {
                 if is_needed {
-                    let lost = expected.max(applied + 1)..self.committed + 1;
+                    let lost = expected.max(applied + 1)..self.durable + 1;
                     self.damaged(lost.clone(), position, None);
                     expected = lost.end;
                     position = None;

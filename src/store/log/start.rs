@@ -39,7 +39,7 @@ pub(in crate::store) struct LogStart {
     term: u64,
     /// The generation that entries of a set are written in from now on.
     generation: u64,
-    committed: u64,
+    durable: u64,
     /// The last entry of each extent that the scan has passed.
     last_in: BTreeMap<u32, u64>,
     /// The first entries of the extents.
@@ -73,7 +73,7 @@ impl LogStart {
             last_sum: scan.last_sum,
             term: scan.term + 1,
             generation: 0,
-            committed: scan.committed,
+            durable: scan.durable,
             last_in: scan.last_in,
             heads: scan.heads,
             // A reopening writes the same entries again.
@@ -107,7 +107,7 @@ impl LogStart {
             kept: Some(chain.kept),
             term: 0,
             generation: chain.generation + 1,
-            committed: chain.committed,
+            durable: chain.durable,
             last_in: chain.last_in,
             heads: chain.heads,
             behind: Vec::new(),
@@ -196,7 +196,7 @@ impl LogStart {
         for (extent, last) in &self.last_in {
             self.extents.ends_with(*extent, *last);
         }
-        let unsynced = |found: &&Found| found.header.index > self.committed;
+        let unsynced = |found: &&Found| found.header.index > self.durable;
         let mut written: Option<(u32, File)> = None;
         for found in self.entries.iter().filter(unsynced) {
             let file = self.writable(&mut written, found.extent)?;
@@ -253,7 +253,7 @@ impl LogStart {
             majority: Mutex::new(SyncedFile::new(self.extents.dir(), COMMITTED, self.seed)),
             extents: self.extents,
             seed: self.seed,
-            committed: AtomicU64::new(self.last),
+            durable: AtomicU64::new(self.last),
             end: Mutex::new(End {
                 active,
                 term: self.term,
@@ -321,7 +321,7 @@ impl LogStart {
     fn cut_torn(&mut self) -> Result<(), StoreError> {
         let first = self
             .entries
-            .partition_point(|found| found.header.index <= self.committed);
+            .partition_point(|found| found.header.index <= self.durable);
         let mut torn = None;
         let unsynced = self.entries.get(first..).unwrap_or_default();
         for ((entry, found), at) in self.read(unsynced).zip(unsynced).zip(first..) {

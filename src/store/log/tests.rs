@@ -171,12 +171,12 @@ fn a_start_finds_all_entries_in_order() {
             .unwrap();
         assert_eq!(seen, number);
     }
-    assert_eq!((found.log.last(), found.log.committed()), (6, 0));
+    assert_eq!((found.log.last(), found.log.durable()), (6, 0));
     drop(found); // the process ends without a sync
     let again = open(dir.path());
     assert_eq!(again.indexes(), [1, 2, 3, 4, 5, 6]);
     assert!(again.are_chunks_whole() && again.damages.is_empty());
-    assert_eq!(again.log.committed(), 6, "the start has made them durable");
+    assert_eq!(again.log.durable(), 6, "the start has made them durable");
     again.log.append(batch(7, &[9]), drop).unwrap();
     again.log.sync().unwrap();
     drop(again);
@@ -212,7 +212,7 @@ fn a_power_loss_takes_only_what_was_not_synced() {
                     synced = image(dir.path());
                 }
                 4 => {
-                    let durable = found.log.committed();
+                    let durable = found.log.durable();
                     let mut now = image(dir.path());
                     for (name, content) in &mut now {
                         let before = synced.get(name).cloned().unwrap_or_default();

@@ -32,6 +32,7 @@ struct World {
 fn options() -> FjallOptions {
     FjallOptions {
         extent_bytes: 64 * 1024,
+        unapplied_bytes_max: 16 * 1024,
         ..small()
     }
 }

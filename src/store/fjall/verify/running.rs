@@ -106,7 +106,7 @@ impl Core {
             let least = open.checkpointed.load(Ordering::Relaxed);
             let from = checkpoint.map_or(least, |index| index.min(least));
             let beside = Beside::read(&open.spaces, from)?;
-            (seed, open.extents.used(), beside, open.log.committed())
+            (seed, open.extents.used(), beside, open.log.durable())
         };
         let log_dir = self.dir.join(LOG_DIR);
         let extents = Arc::new(Extents::open(&log_dir, self.options.extent_bytes, used)?);
