@@ -73,18 +73,22 @@ impl<'a> Chain<'a> {
             heads: Vec::new(),
         };
         let heads = chain.open(extents)?;
-        for (at, head) in heads.iter().enumerate() {
+        let in_order = heads
+            .iter()
+            .map(|head| ((head.written(), head.extent), *head));
+        let mut ahead: BTreeMap<_, Found> = in_order.collect();
+        while let Some((_, head)) = ahead.pop_first() {
             if chain.has_begun && head.written() <= chain.last {
                 continue; // from an earlier use of the extent
             }
-            let Some(first) = chain.first_of(*head)? else {
+            let Some(first) = chain.first_of(head)? else {
                 continue;
             };
             let end = chain.walk(first)?;
-            let later = heads.get(at + 1..).unwrap_or_default();
-            let next = later.iter().find(|it| it.written() > chain.last);
-            if next.is_none_or(|next| !chain.fits(next)) {
-                chain.look_behind(head.extent, end, next)?;
+            let next = ahead.values().find(|it| it.written() > chain.last).copied();
+            if next.is_none_or(|next| !chain.fits(&next)) {
+                let of_later_use = chain.look_behind(head.extent, end, next)?;
+                ahead.extend(of_later_use.map(|it| ((it.written(), it.extent), it)));
             }
         }
         if !chain.has_begun {
@@ -129,7 +133,7 @@ impl<'a> Chain<'a> {
 
     /// Where the walk goes on in an extent with this head: at the head, or at a later entry that replaces what is missing
     /// before it. `None` if the extent holds only entries that follow on an unfinished one.
-    fn first_of(&self, head: Found) -> Result<Option<Found>, StoreError> {
+    fn first_of(&mut self, head: Found) -> Result<Option<Found>, StoreError> {
         if self.has_begun && self.fits(&head) {
             return Ok(Some(head));
         }
@@ -137,6 +141,7 @@ impl<'a> Chain<'a> {
             return Ok(Some(head).filter(|head| self.is_needed(head)));
         };
         let entries = file.entries_from(head.at, 1, self.seed)?;
+        self.generation = newest(self.generation, &entries);
         let fitting = entries.into_iter().find(|it| self.fits(it));
         Ok(fitting.or(Some(head).filter(|head| self.is_needed(head))))
     }
@@ -178,7 +183,8 @@ impl<'a> Chain<'a> {
         let Written { generation, id } = self.last;
         let durable = found.header.durable;
         let is_later = (found.header.generation, found.header.term) > (generation, id.term);
-        durable > id.index || (is_later && durable + 1 >= found.header.index)
+        durable > id.index.max(self.known.applied)
+            || (is_later && durable + 1 >= found.header.index)
     }
 
     /// Adds an entry. Before it some may be missing.
@@ -227,24 +233,30 @@ impl<'a> Chain<'a> {
         before.is_some()
     }
 
-    /// Looks behind an entry that cannot be read, at `at`, for the copy of its head and for whole entries.
+    /// Looks behind an entry that cannot be read, at `at`, for the copy of its head and for whole entries. An extent is full
+    /// before the one with `next` is begun: returns the first entry that was written after that, when this extent was used
+    /// again.
     fn look_behind(
         &mut self,
         extent: u32,
         mut at: u64,
-        next: Option<&Found>,
-    ) -> Result<(), StoreError> {
+        next: Option<Found>,
+    ) -> Result<Option<Found>, StoreError> {
         loop {
             let last = self.last;
             let Some(file) = self.files.get(&extent) else {
-                return Ok(());
+                return Ok(None);
             };
-            let later = file.entries_from(at, 1, self.seed)?;
-            let later: Vec<Found> = later.into_iter().filter(|it| it.written() > last).collect();
+            let mut later = file.entries_from(at, 1, self.seed)?;
+            later.retain(|it| it.written() > last);
             self.generation = newest(self.generation, &later);
-            let is_needed = later.iter().chain(next).any(|found| self.knows(found));
+            let is_of_later_use =
+                |it: &Found| next.is_some_and(|next| it.written() > next.written());
+            let of_later_use = later.iter().copied().find(is_of_later_use);
+            later.retain(|it| !is_of_later_use(it));
+            let is_needed = later.iter().chain(&next).any(|found| self.knows(found));
             if !is_needed {
-                return Ok(()); // the last entry was never finished
+                return Ok(of_later_use); // the last entry was never finished
             }
             // What follows on what is whole has replaced what is not.
             let fitting = later.iter().find(|found| self.fits(found)).copied();
@@ -257,7 +269,7 @@ impl<'a> Chain<'a> {
                 warn!(entry, %file, "a head is damaged; its copy is whole");
             }
             let Some(found) = copied.or(fitting).or(later.first().copied()) else {
-                return Ok(());
+                return Ok(of_later_use);
             };
             at = self.walk(found)?;
         }

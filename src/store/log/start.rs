@@ -354,7 +354,14 @@ impl LogStart {
         self.last = found.header.index - 1;
         self.last_sum = found.header.previous;
         self.end = Some((found.extent, found.at));
-        self.last_in.retain(|_, last| *last < found.header.index);
+        match self.kept {
+            // An earlier extent may end with entries that were replaced.
+            Some(_) => self
+                .last_in
+                .values_mut()
+                .for_each(|last| *last = (*last).min(self.last)),
+            None => self.last_in.retain(|_, last| *last < found.header.index),
+        }
         self.last_in.insert(found.extent, self.last);
         Ok(())
     }

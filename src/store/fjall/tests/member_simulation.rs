@@ -25,6 +25,8 @@ struct World {
     appended: BTreeMap<EntryId, Proposal>,
     /// Counts everything that was ever appended.
     number: u64,
+    /// Whether entries put chunks. Those keep extents from being used again.
+    has_chunks: bool,
     /// The log as the last sync has left it.
     synced: Image,
 }
@@ -65,6 +67,7 @@ impl World {
             term: 1,
             appended: BTreeMap::new(),
             number: 0,
+            has_chunks: seed.is_multiple_of(2),
             synced,
         }
     }
@@ -79,7 +82,8 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.random_range(0..100) {
-            0..42 => self.append(),
+            0..39 => self.append(),
+            39..42 => self.free_extents(),
             42..52 => self.replace(),
             52..66 => self.sync(),
             66..76 => self.apply(),
@@ -129,7 +133,7 @@ impl World {
     fn changes(&mut self) -> Proposal {
         let number = self.number;
         let mut ops = Vec::new();
-        if self.rng.random() {
+        if self.has_chunks && self.rng.random() {
             let len = [300, 9_000][usize::from(self.rng.random_bool(0.3))];
             ops = append(LOG, number, chunk_of(number, 1, len));
         }
@@ -187,6 +191,28 @@ impl World {
             self.model.apply_entries(upto).unwrap();
         }
         self.compare();
+    }
+
+    /// Nothing needs the extents any more, so that the next entries go over earlier ones.
+    fn free_extents(&mut self) {
+        self.sync();
+        let last = self.state().last;
+        if last.index == 0 {
+            return;
+        }
+        self.store().note_majority(last);
+        self.model.note_majority(last);
+        self.store().apply_entries(last.index).unwrap();
+        self.model.apply_entries(last.index).unwrap();
+        self.store().purge_log(last.index).unwrap();
+        self.model.purge_log(last.index).unwrap();
+        let open = self.store().core.open().unwrap();
+        open.checkpoint_whole().unwrap();
+        drop(open);
+        self.model.checkpoint();
+        if self.rng.random() {
+            self.append();
+        }
     }
 
     fn vote(&mut self) {

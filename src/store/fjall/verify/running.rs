@@ -66,25 +66,20 @@ impl Core {
         verifier: &mut Verifier<'_, '_>,
         checkpoint: Option<u64>,
     ) -> Result<(), Stop> {
-        let mut tries = 1;
-        let (start, flaws) = loop {
-            match self.scan_log(verifier, checkpoint) {
-                Err(Stop::Failed(StoreError::Io { source, .. }))
-                    if source.kind() == ErrorKind::NotFound && tries < TRIES =>
-                {
-                    tries += 1;
-                }
-                scanned => break scanned?,
-            }
-        };
-        if start.damages().is_empty() && flaws.is_empty() {
+        let (start, flaws) = self.scan_whole_log(verifier, checkpoint)?;
+        let mut still = start.damages().to_vec();
+        if !still.is_empty() {
+            // An extent that is used again while it is scanned looks damaged once.
+            let (again, _) = self.scan_whole_log(verifier, checkpoint)?;
+            still.retain(|damage| again.damages().contains(damage));
+        }
+        if still.is_empty() && flaws.is_empty() {
             return Ok(());
         }
         // A checkpoint since then may have freed what was scanned.
         let least = self.open()?.checkpointed.load(Ordering::Relaxed);
         let file = checkpoint_file::find(&self.dir.join(LOG_DIR))?;
         let freed = file.map_or(least, |file| file.index);
-        let mut still = start.damages().to_vec();
         still.retain(|damage| damage.entries.end > freed + 1);
         let effect = effect_of_entries(&self.open()?.spaces)?;
         verifier.entries(&still, least, effect);
@@ -92,6 +87,25 @@ impl Core {
             verifier.head(flaw);
         }
         Ok(())
+    }
+
+    /// Scans the log, again if one of its files is removed meanwhile.
+    fn scan_whole_log(
+        &self,
+        verifier: &mut Verifier<'_, '_>,
+        checkpoint: Option<u64>,
+    ) -> Result<(LogStart, Vec<HeadFlaw>), Stop> {
+        let mut tries = 1;
+        loop {
+            match self.scan_log(verifier, checkpoint) {
+                Err(Stop::Failed(StoreError::Io { source, .. }))
+                    if source.kind() == ErrorKind::NotFound && tries < TRIES =>
+                {
+                    tries += 1;
+                }
+                scanned => return scanned,
+            }
+        }
     }
 
     /// Scans the entries that a start would need, or the building of a new database.
