@@ -10,7 +10,7 @@ use super::keyspaces::two_numbers;
 use super::open::LOG_DIR;
 use super::options::FjallOptions;
 use super::snapshot::{Received, SnapshotSource, SnapshotTarget};
-use super::{FjallStore, dir, repair};
+use super::{FjallStore, dir, repair, snapshot};
 use crate::model::LogId;
 use crate::store::log::{EntryId, Vote, VoteFile};
 use crate::store::{Batch, Identity, Proposal, Replica, ReplicaState, StoreError, keys};
@@ -193,10 +193,13 @@ fn enter_set(dir: &Path, options: FjallOptions) -> Result<(), StoreError> {
         let open = core.open()?;
         // A crash before the identity was written may have left the rest.
         if open.vote.is_none() {
-            let term = match open.log.last() {
-                0 => 0, // nothing was ever written
-                _ => open.log.term(),
-            };
+            // Others get what is here as a snapshot: what an earlier release has left is in no entry.
+            let has_content = open.log.last() > 0 || !snapshot::is_empty(&open.spaces)?;
+            if has_content {
+                open.mark()?;
+                open.apply()?;
+            }
+            let term = if has_content { open.log.term() } else { 0 };
             let vote = Vote {
                 term,
                 ..Vote::default()
@@ -205,7 +208,11 @@ fn enter_set(dir: &Path, options: FjallOptions) -> Result<(), StoreError> {
             // A database with a base needs a vote.
             VoteFile::create(&dir.join(LOG_DIR), seed, vote)?;
             let mut writes = open.spaces.batch(1);
-            writes.insert(&open.spaces.meta, keys::BASE, two_numbers(0, 0));
+            writes.insert(
+                &open.spaces.meta,
+                keys::BASE,
+                two_numbers(term, open.log.last()),
+            );
             writes.commit().map_err(failed("writing"))?;
         }
         open.checkpoint_whole()?;

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::nodes::{Node, agreed_leader, nodes};
+use crate::old_data_directories::{FIXTURES, copy};
 use crate::support::{Client, Peer, eventually};
 
 const QUEUE: &str = "jobs";
@@ -20,6 +21,31 @@ fn compared(nodes: &[Node], format: &str) -> (i32, String) {
         .unwrap();
     let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
     (ran.status.code().unwrap(), said)
+}
+
+fn have_applied_the_same(set: &[Node; 3]) -> bool {
+    let applied = set.each_ref();
+    let [a, b, c] = applied.map(|node| node.status()["set"]["applied"].clone());
+    a == b && b == c
+}
+
+/// What is in a directory of an earlier format is in no entry of its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_release_has_left_goes_to_all_nodes_of_a_set() {
+    for fixture in ["data-v1", "data-v2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut set = nodes(dir.path(), ["a", "b", "c"]);
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FIXTURES);
+        copy(&root.join(fixture).join("data"), &set[0].path(""));
+        set.iter_mut().for_each(Node::start);
+        set[0].ok(&["await_online_nodes", "3"]);
+        eventually("all have applied the same", || have_applied_the_same(&set)).await;
+        let queues = set[2].ok(&["list_queues", "-p", "shop", "name", "messages"]);
+        assert!(queues.contains("orders"), "{queues}");
+        set.iter_mut().for_each(Node::stop);
+        let (code, said) = compared(&set, "text");
+        assert_eq!(code, 0, "{fixture}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,13 +68,7 @@ async fn stopped_members_hold_the_same_and_a_flipped_body_is_told() {
     }
     set[leader].ok(&["add_vhost", "orders"]);
     drop(peer);
-    let caught_up = || {
-        let [a, b, c] = set
-            .each_ref()
-            .map(|node| node.status()["set"]["applied"].clone());
-        a == b && b == c
-    };
-    eventually("all have applied the same", caught_up).await;
+    eventually("all have applied the same", || have_applied_the_same(&set)).await;
     // Those that are stopped later may get entries that change nothing.
     set.iter_mut().for_each(Node::stop);
     let (code, said) = compared(&set, "text");

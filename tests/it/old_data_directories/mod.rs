@@ -21,7 +21,7 @@ use crate::support::socketless;
 
 use inventory::inventory;
 
-const FIXTURES: &str = "tests/fixtures";
+pub(crate) const FIXTURES: &str = "tests/fixtures";
 const VHOST: &str = "shop";
 const PASSWORD: &[u8] = b"mint and thyme";
 
@@ -79,7 +79,7 @@ async fn check_fixture(fixture: &str) {
     broker.committer().shutdown();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

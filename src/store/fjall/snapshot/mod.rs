@@ -12,7 +12,26 @@ mod target; // writes a received snapshot
 pub(super) use source::SnapshotSource;
 pub(super) use target::{Received, SnapshotTarget};
 
+use ::fjall::Readable;
+
+use super::error::failed;
+use super::keyspaces::Keyspaces;
+use crate::store::StoreError;
 use crate::store::keys::{self, KeyspaceName};
+
+/// Whether the database holds nothing that members have in common.
+pub(super) fn is_empty(spaces: &Keyspaces) -> Result<bool, StoreError> {
+    let snapshot = spaces.db.snapshot();
+    for space in KeyspaceName::ALL {
+        for entry in snapshot.iter(spaces.of(space)) {
+            let key = entry.key().map_err(failed("reading"))?;
+            if is_common(space, &key) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
 
 /// Bytes of a block, roughly. A larger chunk gets a block of its own.
 const BLOCK_BYTES: usize = 4 * 1024 * 1024;
