@@ -93,7 +93,7 @@ impl Server {
             Begun::Alone(tenure) => Supervisor::alone(stage.with(tenure)),
             Begun::InSet(role) => {
                 let stage = stage.with_standby(Standby::new(&process, role.set()));
-                Supervisor::in_set(stage, role)
+                Supervisor::in_set(stage, *role)
             }
         };
 
@@ -125,7 +125,7 @@ impl Server {
 /// What a node runs before its sockets are open.
 enum Begun {
     Alone(Tenure),
-    InSet(Role),
+    InSet(Box<Role>),
 }
 
 impl Begun {
@@ -147,7 +147,7 @@ impl Begun {
 
     async fn in_set(process: &Arc<Process>, settings: SetSettings) -> Result<Begun, StartError> {
         let set = set_start::start(process, settings.clone(), Beginning::Forms).await?;
-        Ok(Begun::InSet(Role::new(set, settings)))
+        Ok(Begun::InSet(Box::new(Role::new(set, settings))))
     }
 }
 
