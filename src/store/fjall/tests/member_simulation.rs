@@ -159,7 +159,7 @@ impl World {
         }
         let is_new = |term: &u64| self.appended.keys().all(|id| id.term != *term);
         let between = self.state().last.term.max(1)..self.term;
-        if let Some(term) = between.filter(is_new).last() {
+        if let Some(term) = between.rev().find(is_new) {
             self.append_of(term);
         }
         if self.rng.random_bool(0.8) {
