@@ -49,6 +49,9 @@ pub trait Replica: Send + Sync + 'static {
     /// What this store holds.
     fn replica_state(&self) -> Result<ReplicaState, StoreError>;
 
+    /// Whether nothing was ever written that a set has in common.
+    fn is_empty(&self) -> Result<bool, StoreError>;
+
     /// Saves the vote. It is durable when this returns.
     fn save_vote(&self, vote: Vote) -> Result<(), StoreError>;
 

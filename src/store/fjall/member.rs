@@ -125,6 +125,13 @@ impl Replica for FjallStore {
         })
     }
 
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        let state = self.replica_state()?;
+        let begins = state.last.index == 0 && state.applied.index == 0;
+        // A directory of an earlier format may have a new log beside its full database.
+        Ok(begins && snapshot::is_empty(&self.core.open()?.spaces)?)
+    }
+
     fn save_vote(&self, vote: Vote) -> Result<(), StoreError> {
         let open = self.core.open()?;
         let file = open.vote.as_ref().ok_or(StoreError::Closed)?;

@@ -298,6 +298,10 @@ impl Replica for ReplicaModel {
         Ok(self.0.lock().state())
     }
 
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.0.lock().log.is_empty())
+    }
+
     fn save_vote(&self, vote: Vote) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
         contents.check(Access::Sync)?;

@@ -181,7 +181,8 @@ impl<R: Replica + Journal> Member<R> {
         })
     }
 
-    /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message.
+    /// Refuses what is not meant for this node in its set. A node without a set takes the one of the first message, if
+    /// it has nothing of its own: its entries would pass for those of the set.
     fn check(&self, from: &Origin, envelope: Envelope) -> Result<(), MessageError> {
         let refused = |text: &str| Err(MessageError::Refused(text.to_owned()));
         if envelope.to != self.options.this.id {
@@ -198,6 +199,10 @@ impl<R: Replica + Journal> Member<R> {
             Some(_) => refused("this node belongs to another cluster"),
             None if envelope.set == 0 => refused("this node belongs to no cluster yet"),
             None => {
+                let is_empty = self.store.is_empty();
+                if !is_empty.map_err(|error| MessageError::Refused(error.to_string()))? {
+                    return refused("this node has data of its own, and enters no other cluster");
+                }
                 let note = || self.store.note_set(envelope.set);
                 match self.set.adopt(envelope.set, note) {
                     Ok(Ok(())) => Ok(()),

@@ -29,7 +29,7 @@ impl<R: Replica + Journal> Member<R> {
         let set = rand::random::<u64>().max(1);
         self.store.note_set(set)?;
         self.set.put(set);
-        if state.last.index == 0 {
+        if self.store.is_empty()? {
             let nodes: BTreeMap<u64, NodeFacts> = members
                 .iter()
                 .map(|member| (member.id, NodeFacts::of(member)))

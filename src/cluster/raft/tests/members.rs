@@ -165,18 +165,7 @@ async fn a_leader_ceases_to_serve_before_it_asks_another_one_that_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_ran_alone_grows_to_three_and_a_member_leaves() {
     let (dir, network) = (scratch(), Arc::default());
-    let mut node = Node::start(dir.path(), "a", &network).await;
-    node.stop().await;
-    // As a broker that runs alone leaves it.
-    std::fs::remove_dir_all(&node.dir).unwrap();
-    let alone = FjallStore::open(&node.dir, small()).unwrap();
-    for value in 1..4 {
-        use crate::store::Journal;
-        alone.append(&put(value)).unwrap();
-        alone.sync().unwrap();
-        alone.apply().unwrap();
-    }
-    drop(alone);
+    let mut node = Node::ran_alone(dir.path(), "a", &network, 1..4);
     node.restart().await;
     let mut nodes = vec![node];
     nodes[0].member().form(infos(&nodes)).await.unwrap();

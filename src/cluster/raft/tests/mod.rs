@@ -3,6 +3,7 @@
 mod abstentions;
 mod joins;
 mod members;
+mod own_data;
 pub(super) mod simulation;
 mod snapshot_streams;
 mod snapshots;
@@ -144,6 +145,24 @@ impl Node {
             election_timeout: Duration::from_millis(300),
             running: None,
         }
+    }
+
+    /// A node that is not started yet, with what a broker that ran alone has left.
+    fn ran_alone(
+        dir: &Path,
+        name: &'static str,
+        network: &Arc<Network>,
+        values: std::ops::Range<u8>,
+    ) -> Node {
+        use crate::store::Journal;
+        let node = Node::stopped(dir, name, network);
+        let alone = FjallStore::open(&node.dir, small()).unwrap();
+        for value in values {
+            alone.append(&put(value)).unwrap();
+            alone.sync().unwrap();
+            alone.apply().unwrap();
+        }
+        node
     }
 
     async fn restart(&mut self) {

@@ -48,10 +48,12 @@ fn entries_are_replaced_read_and_applied_in_order() {
     let store = member(dir.path());
     let first = Identity::read(dir.path()).unwrap().unwrap();
     assert_eq!(store.replica_state().unwrap().last, id(0, 0));
+    assert!(store.is_empty().unwrap());
     let mut expected = Vec::new();
     for index in 1..=40 {
         let proposal = definition(&store, 1);
         store.append_entry(id(1, index), &proposal).unwrap();
+        assert!(!store.is_empty().unwrap());
         expected.push((id(1, index), proposal));
     }
     store.sync_log().unwrap();
