@@ -12,6 +12,7 @@ pub mod definitions; // changes of everything that clients and operators declare
 pub mod error; // refusals
 pub mod exchange; // exchanges and their bindings, per type
 pub mod firehose; // copies of publishes and deliveries, for operators
+pub mod first_start; // what a first start writes
 mod hashing; // fair access to password hashing
 pub mod limits; // limits per user and virtual host
 mod logins; // verified logins, remembered for a minute

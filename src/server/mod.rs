@@ -12,6 +12,7 @@ mod known_members; // the members that this node knew last
 mod listeners; // listening sockets
 mod local_door; // connections of the broker to itself
 mod logins;
+mod own_data; // what a node has before it is in a set
 mod process; // what lives as long as the process
 mod reload; // reads the configuration again
 mod repair; // a member whose files are damaged

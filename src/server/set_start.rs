@@ -8,16 +8,19 @@ use bytes::Bytes;
 use super::error::StartError;
 use super::process::Process;
 use super::set_options::SetSettings;
-use super::{blocking, known_members, repair, settings};
+use super::{blocking, known_members, own_data, repair, settings};
 use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
-use crate::cluster::node::{Beginning, Group, GroupError, Node, RunningSet, SetError, SetOptions};
+use crate::cluster::node::{
+    Beginning, Group, GroupError, Holds, Node, RunningSet, SetError, SetOptions,
+};
 use crate::cluster::pass::PASSED_CLIENT;
 use crate::cluster::raft::{Member, MemberError, MemberInfo, MemberOptions};
+use crate::config::Config;
 use crate::ctl;
 use crate::ctl::protocol::CTL_STREAM;
 use crate::net::Listener;
-use crate::store::{FjallOptions, FjallStore, OnDamage, Replica, StoreError};
+use crate::store::{FjallOptions, FjallStore, Identity, OnDamage, Replica, StoreError};
 
 /// Takes part in the set. A node whose files are damaged begins anew.
 pub(super) async fn start(
@@ -74,9 +77,9 @@ async fn take_part(
     })?;
     let options = settings::store(&config, &process.shares);
     let dir = config.data_dir.clone();
-    let (store, id, of_set) = {
-        let dir = dir.clone();
-        blocking(move || open(&dir, options)).await?
+    let (store, identity, holds) = {
+        let (dir, config) = (dir.clone(), Arc::clone(&config));
+        blocking(move || open(&dir, options, &config)).await?
     };
     let beginning = match FjallStore::has_begun_anew(&dir)? {
         true => Beginning::JoinsAgain,
@@ -92,8 +95,9 @@ async fn take_part(
         address: set.address,
         peers,
         trust: set.trust,
-        id,
-        set: of_set,
+        id: identity.node,
+        set: identity.set,
+        holds,
         beginning,
     };
     let node = Arc::new(ThisNode(Arc::downgrade(process)));
@@ -116,11 +120,16 @@ async fn take_part(
     Ok(running)
 }
 
-/// The store, the id of this node, and the set that it belongs to.
-fn open(dir: &Path, options: FjallOptions) -> Result<(FjallStore, u64, Option<u64>), StoreError> {
+/// The store, who this node is, and what it has without a set.
+fn open(
+    dir: &Path,
+    options: FjallOptions,
+    config: &Config,
+) -> Result<(FjallStore, Identity, Holds), StoreError> {
     let store = FjallStore::open_member(dir, options)?;
     let identity = store.identity()?.ok_or(StoreError::Closed)?;
-    Ok((store, identity.node, identity.set))
+    let holds = own_data::of(&store, config)?;
+    Ok((store, identity, holds))
 }
 
 /// What the process does for its set.

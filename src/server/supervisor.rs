@@ -1,6 +1,8 @@
 //! Carries out what concerns the whole node, one thing after another: commands of operators, changes of its role in a set,
 //! and the end of the process.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use super::standby::Standby;
 use super::{blocking, data_dir, disk_room, set_start};
 use crate::clock::monotonic;
 use crate::cluster::node::roles::{self, Next, Runs};
-use crate::cluster::node::{Beginning, RunningSet, SetNode};
+use crate::cluster::node::{Beginning, Holds, RunningSet, SetNode};
 use crate::cluster::raft::{Leadership, Standing};
 use crate::ctl::context::NodeCommand;
 use crate::seldom::Seldom;
@@ -26,6 +28,11 @@ const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 const FAILURES_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// How often a leader looks at the disks of the set.
 const LOOK_AT_DISKS: Duration = Duration::from_secs(2);
+
+/// Why a node joins no set.
+const WOULD_LOSE: &str = "this node has queues or virtual hosts of its own, which it would lose: a node joins with a new \
+                          data directory";
+const SERVES_NOT: &str = "this node does not serve its own set now, so nobody knows what it would lose: try again when it does";
 
 /// The task that carries out commands and follows the node's role.
 pub(super) struct Supervisor {
@@ -60,6 +67,8 @@ pub(super) struct Role {
     set: RunningSet,
     standing: watch::Receiver<Standing>,
     broken: watch::Receiver<Option<String>>,
+    /// Whether the node begins empty, since another one begins the set.
+    gives_up: watch::Receiver<bool>,
     runs: Runs,
     /// Of starts of the broker.
     failures: Seldom,
@@ -70,6 +79,7 @@ impl Role {
         Role {
             standing: set.set().standing(),
             broken: set.set().broken(),
+            gives_up: set.set().gives_up(),
             runs: Runs::Waiting,
             failures: seldom(),
             set,
@@ -106,6 +116,7 @@ impl Supervisor {
         stop_asked: watch::Sender<bool>,
     ) {
         loop {
+            self.give_up().await;
             let again = self.repair().await || self.settle().await;
             tokio::select! {
                 command = commands.recv() => match command {
@@ -184,36 +195,36 @@ impl Supervisor {
         let Some(role) = &self.role else {
             return Err("this node runs by itself: start it with --cluster-listen".to_owned());
         };
-        let set = role.set.set();
+        let (set, settings) = (Arc::clone(role.set.set()), role.settings.clone());
         let overview = set.overview();
-        if overview.status.set.is_none() || overview.has_not_joined_yet() {
-            return Ok(Arc::clone(set));
-        }
-        if overview.members.len() > 1 {
+        if overview.status.set.is_none() {
+            match set.holds() {
+                Holds::Nothing => return Ok(set),
+                Holds::Defaults => {}
+                Holds::Data => {
+                    return Err("this node has data of its own, which it would lose: a node joins with a new data directory"
+                        .to_owned());
+                }
+            }
+        } else if overview.has_not_joined_yet() {
+            return Ok(set);
+        } else if overview.members.len() > 1 {
             return Err("this node is a member of a set with other nodes: stop it, have one of them forget it, and start it \
                         with a new data directory"
                 .to_owned());
+        } else if self.stage.has_data().ok_or(SERVES_NOT)? {
+            return Err(WOULD_LOSE.to_owned());
         }
-        let Some(has_data) = self.stage.has_data() else {
-            return Err("this node does not serve its own set now, so nobody knows what it would lose: try again when it does"
-                .to_owned());
-        };
-        if has_data {
-            return Err("this node has queues or virtual hosts of its own, which it would lose: a node joins with a new data \
-                        directory"
-                .to_owned());
-        }
-        let settings = role.settings.clone();
         let (name, trust) = (&settings.name, settings.trust.clone());
         let probed = RunningSet::probe(name, trust, &settings.peers, target).await;
         probed.map_err(|error| error.to_string())?;
+        drop(set);
         self.stage.lose().await;
         if let Some(role) = self.role.take() {
             role.set.stop().await;
         }
+        let kept = self.set_aside().await;
         let process = self.stage.process();
-        let dir = process.config().data_dir.clone();
-        let kept = blocking(move || data_dir::set_aside(&dir)).await;
         let beginning = match &kept {
             Ok(kept) => {
                 info!(kept = %kept.display(), "this node begins anew to join another set");
@@ -232,6 +243,31 @@ impl Supervisor {
             Ok(_) => Ok(node),
             Err(error) => Err(format!("this node cannot give up its own set: {error}")),
         }
+    }
+
+    /// Keeps what the store has written beside it.
+    async fn set_aside(&self) -> io::Result<PathBuf> {
+        let dir = self.stage.process().config().data_dir.clone();
+        blocking(move || data_dir::set_aside(&dir)).await
+    }
+
+    /// Begins empty when another node begins the set, and this one has nothing but what a first start writes.
+    async fn give_up(&mut self) {
+        let Some(role) = self.role.take_if(|role| *role.gives_up.borrow()) else {
+            return;
+        };
+        role.set.stop().await;
+        match self.set_aside().await {
+            Ok(kept) => {
+                info!(kept = %kept.display(), "this node begins anew in the set of another one")
+            }
+            Err(failure) => warn!(%failure, "this node cannot begin anew"),
+        }
+        self.repair = Some(Repair {
+            settings: role.settings,
+            damage: None,
+            failures: seldom(),
+        });
     }
 
     /// Does what the role asks for until it asks for nothing more. True if it must be tried again.
@@ -344,6 +380,7 @@ async fn changed(role: Option<&mut Role>) {
         let changed = tokio::select! {
             changed = role.standing.changed() => changed,
             changed = role.broken.changed() => changed,
+            changed = role.gives_up.changed() => changed,
         };
         if changed.is_ok() {
             return;

@@ -1,4 +1,4 @@
-//! A node begins and ends to serve many times in one process.
+//! A node begins and ends to serve many times in one process, and what its first start leaves in the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,16 @@ use tokio::time::timeout;
 
 use super::doors::Doors;
 use super::listeners::Addresses;
+use super::own_data;
 use super::process::Process;
 use super::tenure::Tenure;
-use crate::broker::vhost::VhostMetadata;
+use crate::broker::first_start::has_queues_or_vhosts;
+use crate::broker::vhost::{NewQueue, VhostMetadata};
 use crate::clock::Mandate;
 use crate::config::{Config, RawConfig};
 use crate::store::{Committer, Limits, MemoryStore, Store};
 use crate::views::{Protocol, Security};
+use crate::wire::FieldTable;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANGES: usize = 20;
@@ -79,4 +82,41 @@ async fn a_node_begins_and_ends_to_serve_many_times_and_leaves_nothing_behind() 
         assert!(process.now().is_none());
         assert!(process.host().serving.borrow().is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_first_start_writes_is_no_data_of_anyone() {
+    let process = process();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let made_all = || {
+        let config = process.config();
+        own_data::first_start(&config).made_all(&store.definitions(b"").unwrap())
+    };
+    let begin = || async {
+        let committer = Committer::start(Arc::clone(&store), Limits::default()).unwrap();
+        let mandate = Arc::new(Mandate::without_end());
+        Tenure::begin(&process, committer, mandate).await.unwrap()
+    };
+    let tenure = begin().await;
+    tenure.end(&process).await;
+    assert!(made_all());
+    let tenure = begin().await;
+    let added = tenure.broker.users().add("alice", b"mint", Vec::new());
+    added.await.unwrap();
+    assert!(!made_all());
+    tenure.broker.users().delete("alice").await.unwrap();
+    assert!(made_all());
+    let vhost = tenure.broker.vhost("/").unwrap();
+    let has = || has_queues_or_vhosts(|prefix| store.definitions(prefix)).unwrap();
+    assert!(!has());
+    let queue = NewQueue {
+        name: "jobs".into(),
+        durable: true,
+        exclusive_owner: None,
+        auto_delete: false,
+        arguments: FieldTable::default(),
+    };
+    vhost.create_queue(queue).await.unwrap();
+    assert!(!made_all() && has());
+    tenure.end(&process).await;
 }

@@ -11,7 +11,7 @@ use crate::store::{Committer, Op};
 /// Number of ids that a reservation on disk covers. A restart skips the rest of a reservation.
 const IDS_RESERVED: u64 = 1024;
 /// The key of the first id that is not reserved.
-const IDS_KEY: &[u8] = b"queue-ids";
+pub(in crate::broker) const IDS_KEY: &[u8] = b"queue-ids";
 
 /// The counter of queue ids. No id is used twice, also after a crash.
 pub(in crate::broker) struct QueueIds {

@@ -138,7 +138,7 @@ impl Records {
     }
 }
 
-fn key(kind: Kind, identity: &Identity) -> Vec<u8> {
+pub(in crate::broker) fn key(kind: Kind, identity: &Identity) -> Vec<u8> {
     [kind.word().as_bytes(), &[0], &identity.0].concat()
 }
 

@@ -8,6 +8,18 @@ use crate::cluster::raft::MemberInfo;
 /// Bytes of an answer with facts that are read.
 const FACTS_BYTES_MAX: usize = 256 * 1024;
 
+/// What a node has that it does not have from a set. It can take this along into a set that it begins, and into no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    #[default]
+    Nothing,
+    /// What each broker writes at its first start, and nothing else.
+    Defaults,
+    /// Messages or definitions of clients and operators.
+    Data,
+}
+
 /// What a node says of itself. A later release may add fields; what is missing has its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +36,19 @@ pub struct Facts {
     /// Its wall clock, in milliseconds; `None` from a release that did not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_ms: Option<u64>,
+    /// What it has without a set; `None` from a release that did not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<Holds>,
+}
+
+/// What a node says that asks to become a member.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Candidate {
+    #[serde(flatten)]
+    pub(super) this: MemberInfo,
+    /// As in its facts.
+    #[serde(default)]
+    pub(super) holds: Option<Holds>,
 }
 
 impl Facts {
@@ -59,6 +84,7 @@ mod tests {
             members: vec![0xA1, 0xB2],
             report: "{}".to_owned(),
             wall_ms: None,
+            holds: None,
         };
         let frozen = crate::cluster::frozen::frozen("facts.json", &facts.encode());
         assert_eq!(Facts::decode(&frozen), Ok(facts));
@@ -69,6 +95,7 @@ mod tests {
         let facts = Facts {
             set: Some(u64::MAX),
             wall_ms: Some(u64::MAX),
+            holds: Some(Holds::Data),
             ..Facts::default()
         };
         assert_eq!(Facts::decode(&facts.encode()), Ok(facts));
@@ -76,5 +103,26 @@ mod tests {
         assert_eq!(Facts::decode(later).unwrap().set, Some(5));
         assert!(Facts::decode(b"no").is_err());
         assert!(Facts::decode(&vec![b' '; FACTS_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_candidate_of_release_1_does_not_tell_what_it_has() {
+        let this = MemberInfo {
+            id: 7,
+            name: "b".to_owned(),
+            address: "b:1".to_owned(),
+        };
+        let read = |json: &[u8]| serde_json::from_slice::<Candidate>(json).unwrap();
+        let of_release_1 = read(&serde_json::to_vec(&this).unwrap());
+        assert_eq!((&of_release_1.this, of_release_1.holds), (&this, None));
+        let holds = Some(Holds::Defaults);
+        let now = serde_json::to_vec(&Candidate {
+            this: this.clone(),
+            holds,
+        });
+        let now = now.unwrap();
+        assert_eq!((read(&now).this, read(&now).holds), (this.clone(), holds));
+        // A leader of release 1 passes over what it does not know.
+        assert_eq!(serde_json::from_slice::<MemberInfo>(&now).unwrap(), this);
     }
 }

@@ -4,7 +4,7 @@
 pub(super) const RAFT_BELOW: u8 = 16;
 /// What a node says of itself. The request is empty.
 pub(super) const FACTS: u8 = 16;
-/// A node asks the leader to become a member. The request is a `MemberInfo` in JSON.
+/// A node asks the leader to become a member. The request is a `Candidate` in JSON.
 pub(super) const JOIN: u8 = 17;
 /// The leader removes a member. The request is its name.
 pub(super) const FORGET: u8 = 18;

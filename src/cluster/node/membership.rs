@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::facts::Holds;
 use crate::cluster::raft::{ClusterStatus, MemberInfo, MemberRole, MemberStatus};
 
 /// Members of a set: more copies make it slower and hardly safer.
@@ -67,6 +68,19 @@ pub(super) fn may_add(status: &ClusterStatus, new: &MemberInfo) -> Result<Additi
         ));
     }
     Ok(Addition::New)
+}
+
+/// Whether what a new node has lets it become a member: it gets everything from the set.
+pub(super) fn may_come_with(name: &str, holds: Option<Holds>) -> Result<(), String> {
+    match holds {
+        Some(Holds::Nothing) => Ok(()),
+        Some(Holds::Defaults | Holds::Data) => Err(format!(
+            "leveret@{name} has data of its own, which it cannot bring along: start it with a new data directory"
+        )),
+        None => Err(format!(
+            "leveret@{name} is of an earlier release, which does not tell whether it has data of its own: upgrade it first"
+        )),
+    }
 }
 
 /// Whether a member may be removed: it is gone, and the others keep a majority.
@@ -186,6 +200,22 @@ mod tests {
                         "{members} {id}: {text}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_comes_with_nothing_of_its_own() {
+        for (holds, refusal) in [
+            (Some(Holds::Nothing), None),
+            (Some(Holds::Defaults), Some("leveret@b has data of its own")),
+            (Some(Holds::Data), Some("leveret@b has data of its own")),
+            (None, Some("leveret@b is of an earlier release")),
+        ] {
+            match (may_come_with("b", holds), refusal) {
+                (Ok(()), None) => {}
+                (Err(text), Some(start)) => assert!(text.starts_with(start), "{text}"),
+                other => panic!("{holds:?}: {other:?}"),
             }
         }
     }

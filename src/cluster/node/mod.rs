@@ -16,7 +16,7 @@ mod running; // starts and stops this node's part
 mod set_node; // this node in its set
 
 pub use error::SetError;
-pub use facts::Facts;
+pub use facts::{Facts, Holds};
 pub use group::{Group, GroupError};
 pub use overview::{Contact, MemberOverview, Overview};
 pub use running::{Beginning, RunningSet, SetOptions};

@@ -5,10 +5,11 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::error::SetError;
+use super::facts::Candidate;
 use super::kinds::{FACTS, FORGET, JOIN, RAFT_BELOW, TRANSFER};
 use super::set_node::SetNode;
 use crate::cluster::link::{Answering, Caller, LinkStream, Refusal, Service};
-use crate::cluster::raft::{MemberInfo, Origin};
+use crate::cluster::raft::Origin;
 
 /// Answers other nodes as long as this one takes part in its set.
 pub(super) struct Requests(pub(super) Weak<SetNode>);
@@ -25,8 +26,8 @@ impl Service for Requests {
                 }
                 FACTS => Ok(set.facts().encode()),
                 JOIN => {
-                    let new: MemberInfo = serde_json::from_slice(&request).map_err(refusal)?;
-                    if new.id != from.node {
+                    let new: Candidate = serde_json::from_slice(&request).map_err(refusal)?;
+                    if new.this.id != from.node {
                         return Err(Refusal("a node joins with its own id".to_owned()));
                     }
                     // In a task of its own: a link that is cut must not leave half of the change.

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::asking::{address_of, ask, leader_of};
 use super::bridge::Bridge;
 use super::error::SetError;
+use super::facts::Holds;
 use super::group::Group;
 use super::requests::Requests;
 use super::set_node::{Node, SetNode};
@@ -36,6 +37,8 @@ pub struct SetOptions {
     pub id: u64,
     /// The set that it belongs to; `None` for a new node.
     pub set: Option<u64>,
+    /// What it has without a set.
+    pub holds: Holds,
     pub beginning: Beginning,
 }
 
@@ -81,7 +84,9 @@ impl RunningSet {
             address: options.address,
         };
         let group = join(this, Arc::new(Bridge(Arc::clone(&links)))).await?;
-        let set = Arc::new(SetNode::new(options.peers, group, Arc::clone(&links), node));
+        let (peers, own) = (options.peers, options.holds);
+        let set = SetNode::new(peers, group, Arc::clone(&links), node, own);
+        let set = Arc::new(set);
         let (stop, stopped) = watch::channel(false);
         let service = Arc::new(Requests(Arc::downgrade(&set)));
         let mut tasks = JoinSet::new();

@@ -72,6 +72,12 @@ impl Node {
         self.process = Some(process);
     }
 
+    /// Starts it without a set.
+    pub(super) fn start_by_itself(&mut self) {
+        let process = self.broker(self.name).spawn().unwrap();
+        self.process = Some(process);
+    }
+
     /// What the node says when it refuses to start under another name.
     pub(super) fn refusal_as(&self, name: &str) -> String {
         let mut command = self.command(name, "none");
@@ -81,11 +87,18 @@ impl Node {
     }
 
     fn command(&self, name: &str, peers: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        let mut command = self.broker(name);
         command
             .env("LEVERET_CLUSTER_SECRET", SECRET)
             .env("LEVERET_CLUSTER_PEERS", peers)
-            .args(["--node-name", name, "--cluster-listen", &self.address])
+            .args(["--cluster-listen", &self.address]);
+        command
+    }
+
+    fn broker(&self, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command
+            .args(["--node-name", name])
             .args(["--amqp-listen", &self.amqp, "--cmq-listen", "none"])
             .args(["--management-listen", &self.management])
             .args(["--prometheus-listen", &self.metrics])

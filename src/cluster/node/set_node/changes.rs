@@ -5,21 +5,26 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::super::error::SetError;
+use super::super::facts::Candidate;
 use super::super::kinds::FORGET;
 use super::super::membership::{self, ALIVE_WITHIN, Addition};
 use super::{CHANGE_WITHIN, SetNode};
 use crate::clock::monotonic;
-use crate::cluster::raft::{MemberInfo, Standing};
+use crate::cluster::raft::Standing;
 
 /// A member that has not answered this node for so long was gone before the leader changed.
 const SILENT_FOR: Duration = Duration::from_secs(10);
 
 impl SetNode {
     /// As the leader: makes a node a member. It has what the set has when this returns.
-    pub(in super::super) async fn admit(&self, new: MemberInfo) -> Result<(), SetError> {
+    pub(in super::super) async fn admit(&self, new: Candidate) -> Result<(), SetError> {
+        let Candidate { this: new, holds } = new;
         let _turn = self.changing.lock().await;
         let addition =
             membership::may_add(&self.group.status(), &new).map_err(SetError::Refused)?;
+        if addition != Addition::Done {
+            membership::may_come_with(&new.name, holds).map_err(SetError::Refused)?;
+        }
         match addition {
             Addition::Done => return Ok(()),
             Addition::Replaces(old) => {

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use super::super::asking::{address_of, ask, leader_of};
 use super::super::bridge::peer;
 use super::super::error::SetError;
+use super::super::facts::{Candidate, Holds};
 use super::super::forming::{self, Asked, Heard, Step};
 use super::super::kinds::JOIN;
 use super::{CHANGE_WITHIN, SetNode};
@@ -51,8 +52,23 @@ impl SetNode {
     async fn ask_to_join(&self, target: &str) -> Result<(), SetError> {
         let status = self.group.status();
         let facts = ask(&self.links, &address_of(&self.peers, target)?).await?;
+        let set = facts.set;
         let leader = leader_of(target, facts)?;
-        let request = serde_json::to_vec(&status.this).unwrap_or_default();
+        if status.set.is_some() && status.set != set {
+            return Err(SetError::Refused(
+                "this node has begun to enter another set: start it with a new data directory"
+                    .to_owned(),
+            ));
+        }
+        let candidate = Candidate {
+            // What it has since it entered the set is the set's.
+            holds: Some(match status.set {
+                Some(_) => Holds::Nothing,
+                None => self.holds(),
+            }),
+            this: status.this,
+        };
+        let request = serde_json::to_vec(&candidate).unwrap_or_default();
         let request = vec![Bytes::from(request)];
         let to = peer(&leader);
         let joined = self
@@ -65,6 +81,10 @@ impl SetNode {
 
     /// One try to form the set.
     pub(in super::super) async fn try_to_form(&self) {
+        // The process begins it anew.
+        if *self.gives_up.borrow() {
+            return;
+        }
         let status = self.group.status();
         let mut asked = Vec::new();
         for (name, address) in &self.peers {
@@ -78,13 +98,17 @@ impl SetNode {
                 heard,
             });
         }
-        match forming::next(&status.this, &asked) {
+        match forming::next(&status.this, self.holds(), &asked) {
             Step::Form(members) => {
                 let count = members.len();
                 match self.group.form(members).await {
                     Ok(()) => info!(members = count, "a set of nodes begins"),
                     Err(error) => self.wait_for(Some(error.to_string())),
                 }
+            }
+            Step::GiveUp(why) => {
+                self.wait_for(Some(why));
+                self.gives_up.send_replace(true);
             }
             Step::Wait(why) | Step::Outside(why) => self.wait_for(Some(why)),
         }

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::asking::ask;
 use super::bridge::peer;
 use super::error::SetError;
-use super::facts::Facts;
+use super::facts::{Facts, Holds};
 use super::group::Group;
 use super::overview::Overview;
 use crate::clock::monotonic;
@@ -62,6 +62,10 @@ pub struct SetNode {
     group: Arc<dyn Group>,
     links: Arc<Links>,
     node: Arc<dyn Node>,
+    /// What this node had before it was in a set.
+    own: Holds,
+    /// Whether it gives that up, since another node begins the set.
+    gives_up: watch::Sender<bool>,
     /// The last facts of others and when they came, by id.
     heard: Mutex<HashMap<u64, (Facts, Instant)>>,
     /// The members that the process has noted.
@@ -82,12 +86,15 @@ impl SetNode {
         group: Arc<dyn Group>,
         links: Arc<Links>,
         node: Arc<dyn Node>,
+        own: Holds,
     ) -> SetNode {
         SetNode {
             peers,
             group,
             links,
             node,
+            own,
+            gives_up: watch::Sender::new(false),
             heard: Mutex::default(),
             noted: Mutex::default(),
             waits_for: Mutex::default(),
@@ -119,6 +126,19 @@ impl SetNode {
         self.group.broken()
     }
 
+    /// Whether this node gives up what it had before it was in a set.
+    pub fn gives_up(&self) -> watch::Receiver<bool> {
+        self.gives_up.subscribe()
+    }
+
+    /// What this node has without a set.
+    pub fn holds(&self) -> Holds {
+        match self.group.status().members.is_empty() {
+            true => self.own,
+            false => Holds::Nothing,
+        }
+    }
+
     /// What this node runs the broker with; waits until all that was committed before is applied.
     pub async fn lead(&self) -> Result<Led, SetError> {
         Ok(self.group.lead().await?)
@@ -145,6 +165,7 @@ impl SetNode {
             this: status.this,
             report: self.node.report(),
             wall_ms: Some(self.links.wall_ms()),
+            holds: Some(self.holds()),
         }
     }
 
