@@ -15,6 +15,7 @@ use super::set_options::SetSettings;
 use super::stage::Stage;
 use super::standby::Standby;
 use super::{blocking, data_dir, disk_room, set_start};
+use crate::broker::first_start::has_queues_or_vhosts;
 use crate::clock::monotonic;
 use crate::cluster::node::roles::{self, Next, Runs};
 use crate::cluster::node::{Beginning, Holds, RunningSet, SetNode};
@@ -218,8 +219,8 @@ impl Supervisor {
         let (name, trust) = (&settings.name, settings.trust.clone());
         let probed = RunningSet::probe(name, trust, &settings.peers, target).await;
         probed.map_err(|error| error.to_string())?;
+        self.stop_serving(&set).await?;
         drop(set);
-        self.stage.lose().await;
         if let Some(role) = self.role.take() {
             role.set.stop().await;
         }
@@ -242,6 +243,24 @@ impl Supervisor {
         match kept {
             Ok(_) => Ok(node),
             Err(error) => Err(format!("this node cannot give up its own set: {error}")),
+        }
+    }
+
+    /// Ends the broker, which confirms nothing any more. Clients may have declared something until then: it begins again
+    /// if they have.
+    async fn stop_serving(&mut self, set: &SetNode) -> Result<(), String> {
+        self.stage.lose().await;
+        let Some(role) = &mut self.role else {
+            return Ok(());
+        };
+        let Runs::Broker(_) = std::mem::replace(&mut role.runs, Runs::Waiting) else {
+            return Ok(());
+        };
+        let store = set.lead().await.map_err(|_| SERVES_NOT)?.store;
+        let found = blocking(move || has_queues_or_vhosts(|prefix| store.definitions(prefix)));
+        match found.await.map_err(|error| error.to_string())? {
+            true => Err(WOULD_LOSE.to_owned()),
+            false => Ok(()),
         }
     }
 

@@ -1,6 +1,10 @@
 //! Nodes that have run alone: a set begins with what one of them has, and takes nothing away from the others.
 
-use super::nodes::{Node, agreed_leader, eventually, nodes};
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
+
+use super::nodes::{Node, PATIENCE, agreed_leader, eventually, nodes};
 use super::passing::{QUEUE, connect, publish_confirmed};
 
 const BODY: &[u8] = b"confirmed before there was a set";
@@ -52,4 +56,68 @@ async fn a_set_begins_with_the_messages_of_the_node_that_has_some() {
     }
     assert!(a.path("before-join-1").exists());
     assert!(!b.path("before-join-1").exists() && !c.path("before-join-1").exists());
+}
+
+/// Lets one link to `target` through as soon as the test says so, and tells when it waits for that.
+fn gate(target: String) -> (String, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (waits, waiting) = mpsc::channel();
+    let (open, opened) = mpsc::channel();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near?;
+            if waits.send(()).is_err() || opened.recv().is_err() {
+                break;
+            }
+            let far = TcpStream::connect(&target)?;
+            let (to, from) = (near.try_clone()?, far.try_clone()?);
+            std::thread::spawn(move || pump(from, to));
+            std::thread::spawn(move || pump(near, far));
+        }
+        Ok::<_, io::Error>(())
+    });
+    (address, waiting, open)
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
+    io::copy(&mut from, &mut to)?;
+    to.shutdown(Shutdown::Both)
+}
+
+/// The node has looked whether it has anything, and asks the other set. What a client is told meanwhile holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_gets_a_message_while_it_asks_another_set_does_not_join_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [mut other, mut node] = ["a", "b"].map(|name| Node::alone(dir.path(), name));
+    other.start();
+    node.start();
+    other.ok(&["list_vhosts"]);
+    let mut peer = connect(&node).await;
+    let (address, waiting, open) = gate(other.address.clone());
+    let mut declare_and_publish = || {
+        let published = async {
+            peer.declare_durable(1, QUEUE, &[]).await;
+            peer.confirm_select(1).await;
+            publish_confirmed(&mut peer, BODY).await;
+        };
+        tokio::runtime::Handle::current().block_on(published);
+    };
+    let refusal = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let join = scope.spawn(|| node.try_ctl(&["join_cluster", &address]));
+            waiting.recv_timeout(PATIENCE).unwrap();
+            declare_and_publish();
+            open.send(()).unwrap();
+            join.join().unwrap().unwrap_err()
+        })
+    });
+    // On a slow machine the other set does not answer in time.
+    assert!(
+        refusal.contains("queues or virtual hosts of its own") || refusal.contains("in time"),
+        "{refusal}"
+    );
+    assert!(!node.path("before-join-1").exists());
+    let mut peer = connect(&node).await;
+    assert_eq!(peer.get_no_ack(1, QUEUE).await.unwrap().body, BODY);
 }
