@@ -123,7 +123,7 @@ pub(super) fn reconcile(
     }
     Ok(Some(Damage {
         entries: start.last().max(least) + 1..most + 1,
-        place: None,
+        places: Vec::new(),
     }))
 }
 

@@ -16,27 +16,48 @@ use crate::store::extents::IO_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Damage {
     pub(in crate::store) entries: Range<u64>,
-    /// The file and the bytes in it, if they exist.
-    pub(in crate::store) place: Option<(PathBuf, Range<u64>)>,
+    /// The files and the bytes in them that may hold them.
+    pub(in crate::store) places: Vec<(PathBuf, Range<u64>)>,
 }
 
 impl Damage {
-    /// Entries that should stand behind `from` and before the entry `next`, or up to the end of that file.
+    /// Entries that should stand behind `from` and before the entry `next`, or up to the end of that file. If `next` is in
+    /// another one, also between its beginning and `next`.
     pub(super) fn between(
         entries: Range<u64>,
         files: &BTreeMap<u32, ExtentFile>,
         from: Option<(u32, u64)>,
         next: Option<&Found>,
     ) -> Damage {
-        let place = from.and_then(|(extent, at)| {
+        let is_elsewhere = |next: &&Found| from.is_none_or(|(extent, _)| extent != next.extent);
+        let behind = from.and_then(|(extent, at)| {
             let file = files.get(&extent)?;
-            let end = match next {
-                Some(next) if next.extent == extent => next.at,
-                _ => file.len,
-            };
-            (at < end).then(|| (file.path.clone(), at..end))
+            let end = next.filter(|next| next.extent == extent);
+            Some((file, at..end.map_or(file.len, |next| next.at)))
         });
-        Damage { entries, place }
+        let before = next.filter(is_elsewhere).and_then(|next| {
+            let file = files.get(&next.extent)?;
+            Some((file, 0..next.at))
+        });
+        let places = behind.into_iter().chain(before);
+        let places = places.filter(|(_, bytes)| !bytes.is_empty());
+        let places = places.map(|(file, bytes)| (file.path.clone(), bytes));
+        Damage {
+            entries,
+            places: places.collect(),
+        }
+    }
+
+    /// The same by each of its places; itself without any.
+    pub(in crate::store) fn by_place(&self) -> Vec<Damage> {
+        if self.places.is_empty() {
+            return vec![self.clone()];
+        }
+        let one = |place: &(PathBuf, Range<u64>)| Damage {
+            entries: self.entries.clone(),
+            places: vec![place.clone()],
+        };
+        self.places.iter().map(one).collect()
     }
 }
 
@@ -44,12 +65,14 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Range { start, end } = self.entries;
         write!(f, "entries {start} to {} of the log ", end - 1)?;
-        match &self.place {
-            Some((path, bytes)) => {
-                let (from, to) = (bytes.start, bytes.end);
-                write!(f, "({}, bytes {from} to {to}) ", path.display())?;
-            }
-            None => f.write_str("(no file holds them) ")?,
+        let place = |(path, bytes): &(PathBuf, Range<u64>)| {
+            let (from, to) = (bytes.start, bytes.end);
+            format!("{}, bytes {from} to {to}", path.display())
+        };
+        let places: Vec<String> = self.places.iter().map(place).collect();
+        match &places[..] {
+            [] => f.write_str("(no file holds them) ")?,
+            places => write!(f, "({}) ", places.join("; "))?,
         }
         f.write_str("cannot be read")
     }
@@ -57,11 +80,9 @@ impl std::fmt::Display for Damage {
 
 /// Copies the bytes of damaged stretches to a directory, so that nothing is lost when the log goes on.
 pub(in crate::store) fn keep_aside(damages: &[Damage], dir: &Path) -> Result<(), StoreError> {
-    for damage in damages {
-        if let Some((path, bytes)) = &damage.place {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            keep_bytes(path, bytes, dir, &format!("{name}-{}", bytes.start))?;
-        }
+    for (path, bytes) in damages.iter().flat_map(|damage| &damage.places) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        keep_bytes(path, bytes, dir, &format!("{name}-{}", bytes.start))?;
     }
     Ok(())
 }

@@ -135,15 +135,9 @@ impl ExtentFile {
         Ok(found)
     }
 
-    /// The entry with this index that begins at `at` and whose head is damaged, by the copy of its head before `end`.
-    pub(super) fn copied(
-        &self,
-        at: u64,
-        end: u64,
-        index: u64,
-        seed: u64,
-    ) -> Result<Option<Found>, StoreError> {
-        self.copied_if(at, end, seed, |header| header.index == index)
+    /// Whether anything was written.
+    pub(super) fn has_data(&self) -> bool {
+        self.next_data(0).is_some()
     }
 
     /// The entry that begins at `at` and whose head is damaged, by the copy of its head before `end`.
@@ -156,7 +150,8 @@ impl ExtentFile {
         self.copied_if(at, end, seed, |_| true)
     }
 
-    fn copied_if(
+    /// As [`ExtentFile::copied_at`], if the header fits.
+    pub(super) fn copied_if(
         &self,
         at: u64,
         end: u64,
@@ -167,7 +162,8 @@ impl ExtentFile {
         while let Some(data) = self.next_data(page).filter(|data| *data < end) {
             page = data - data % PAGE as u64;
             let bytes = self.read(page, IO_BYTES)?;
-            for (bytes, start) in bytes.chunks(PAGE).zip((page..).step_by(PAGE)) {
+            let pages = bytes.chunks(PAGE).zip((page..end).step_by(PAGE));
+            for (bytes, start) in pages {
                 let footer = bytes.get(PAGE - FOOTER_LEN..).and_then(decode_footer);
                 let before = start + (PAGE - FOOTER_LEN) as u64;
                 let head_at = footer.and_then(|len| before.checked_sub(len as u64));

@@ -55,7 +55,10 @@ impl Scan {
                 Some(head) => Some(head),
                 None if is_spare()? => None,
                 None => {
-                    let copied = file.copied_at(0, file.len, seed)?;
+                    // Copies behind a whole entry are of others, maybe of an earlier use of the extent.
+                    let whole = file.entries_from(0, 1, seed)?.into_iter().next();
+                    let end = whole.map_or(file.len, |whole| whole.at);
+                    let copied = file.copied_at(0, end, seed)?;
                     if copied.is_none() {
                         scan.headless.push(number);
                     }
@@ -91,7 +94,8 @@ impl Scan {
                 let knows = later.iter().map(|found| found.header.durable).max();
                 self.durable = self.durable.max(knows.unwrap_or(0));
                 if self.durable >= expected {
-                    follows = self.copied(position, expected, &later)?;
+                    let fits = fits(expected, previous, term);
+                    follows = self.copied(position, fits, &later)?;
                 }
             }
             if let Some(found) = follows {
@@ -150,11 +154,7 @@ impl Scan {
         previous: Option<u64>,
         term: u64,
     ) -> Result<Option<Found>, StoreError> {
-        let fits = |header: &Header| {
-            header.index == index
-                && header.term >= term
-                && previous.is_none_or(|sum| header.previous == sum)
-        };
+        let fits = fits(index, previous, term);
         let mut found = None;
         if let Some((extent, at)) = position
             && let Some(file) = self.files.get(&extent)
@@ -208,12 +208,12 @@ impl Scan {
         Ok(later)
     }
 
-    /// The entry with this index by the copy of its head: at this position, or at the beginning of an extent whose first
-    /// head is damaged.
+    /// The entry that fits, by the copy of its head: at this position, or at the beginning of an extent whose first head is
+    /// damaged.
     fn copied(
         &self,
         position: Option<(u32, u64)>,
-        index: u64,
+        fits: impl Fn(&Header) -> bool,
         later: &[Found],
     ) -> Result<Option<Found>, StoreError> {
         let firsts = self.headless.iter().map(|number| (*number, 0));
@@ -225,8 +225,8 @@ impl Scan {
                 .iter()
                 .filter(|found| found.extent == extent && found.at > at);
             let end = behind.map(|found| found.at).min().unwrap_or(file.len);
-            if let Some(found) = file.copied(at, end, index, self.seed)? {
-                warn!(entry = index, file = %file.path.display(), "a head is damaged; its copy is whole");
+            if let Some(found) = file.copied_if(at, end, self.seed, &fits)? {
+                warn!(entry = found.header.index, file = %file.path.display(), "a head is damaged; its copy is whole");
                 return Ok(Some(found));
             }
         }
@@ -234,7 +234,26 @@ impl Scan {
     }
 
     fn damaged(&mut self, entries: Range<u64>, from: Option<(u32, u64)>, next: Option<&Found>) {
-        let damage = Damage::between(entries, &self.files, from, next);
+        let mut damage = Damage::between(entries, &self.files, from, next);
+        let goes_on = |next: &Found| from.is_some_and(|(extent, _)| extent == next.extent);
+        if !next.is_some_and(goes_on) {
+            // Extents between may have held only entries that are damaged.
+            let others = self.headless.iter();
+            let others = others.filter(|number| next.is_none_or(|next| next.extent != **number));
+            let files = others.filter_map(|number| self.files.get(number));
+            let written = files.filter(|file| file.has_data());
+            let places = written.map(|file| (file.path.clone(), 0..file.len));
+            damage.places.extend(places);
+        }
         self.damages.push(damage);
+    }
+}
+
+/// Whether a header is that of the entry with this index that follows on an entry with this checksum and term.
+fn fits(index: u64, previous: Option<u64>, term: u64) -> impl Fn(&Header) -> bool {
+    move |header| {
+        header.index == index
+            && header.term >= term
+            && previous.is_none_or(|sum| header.previous == sum)
     }
 }

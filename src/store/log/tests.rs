@@ -1,6 +1,8 @@
 //! Tests of the log on files: what a start finds after the end of the process, after a power loss that leaves any of
 //! the unsynced pages, and after damage.
 
+mod damaged_heads;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -127,17 +127,21 @@ impl<'a, 'b> Verifier<'a, 'b> {
                 true => Effect::Mended,
                 false => otherwise,
             };
-            let place = damage.place.clone().map(|(file, bytes)| Place {
-                file,
-                bytes: Some(bytes),
-            });
-            self.found.add(Finding {
-                kind: DamageKind::Entry,
-                effect,
-                what: damage.to_string(),
-                place,
-                messages: None,
-            });
+            for damage in damage.by_place() {
+                let what = damage.to_string();
+                let place = damage.places.into_iter().next();
+                let place = place.map(|(file, bytes)| Place {
+                    file,
+                    bytes: Some(bytes),
+                });
+                self.found.add(Finding {
+                    kind: DamageKind::Entry,
+                    effect,
+                    what,
+                    place,
+                    messages: None,
+                });
+            }
         }
     }
 
