@@ -51,6 +51,17 @@ pub(super) struct Progress {
     pub(super) released: Vec<ChunkAddress>,
 }
 
+impl Progress {
+    /// Adds what was applied next.
+    pub(super) fn add(&mut self, next: Progress) {
+        self.bytes += next.bytes;
+        self.removed_chunks += next.removed_chunks;
+        self.removed_logs.extend(next.removed_logs);
+        self.sweeps.extend(next.sweeps);
+        self.released.extend(next.released);
+    }
+}
+
 /// The last entry that the tables of each keyspace have.
 #[derive(Clone, Copy)]
 pub(super) struct Have([u64; KeyspaceName::ALL.len()]);

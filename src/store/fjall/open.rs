@@ -45,7 +45,7 @@ pub(super) struct OpenDatabase {
     pub(super) checkpointed: AtomicU64,
     /// Bytes of the log since the last checkpoint file.
     pub(super) since_file: AtomicU64,
-    /// What the start has applied, until the background thread knows.
+    /// What was applied and not returned: by the start, or before a failure. The background thread must know it.
     pub(super) replayed: Mutex<Progress>,
     /// Length of that file.
     pub(super) file_bytes: AtomicU64,
@@ -185,35 +185,42 @@ impl OpenDatabase {
         self.apply_upto(u64::MAX)
     }
 
-    /// Applies the durable entries up to `upto`, in order.
+    /// Applies the durable entries up to `upto`, in order. Returns what was applied since the last call that has not failed.
     pub(super) fn apply_upto(&self, upto: u64) -> Result<Progress, StoreError> {
-        let mut progress = Progress::default();
-        loop {
-            let mut applied = self.applied.lock();
-            let entries = self.next_durable(upto)?;
-            if entries.is_empty() {
-                self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
-                return Ok(progress);
-            }
-            let outcome = apply(
-                &self.spaces,
-                &self.extents,
-                &entries,
-                |_| true,
-                &mut applied,
-                &mut progress,
-            );
-            if outcome.is_err() {
-                // Nothing may be applied before them.
-                let mut unapplied = self.unapplied.lock();
-                for entry in entries.into_iter().rev() {
-                    unapplied.put_back(Waiting::InMemory(entry));
-                }
-                return outcome.map(|()| progress);
-            }
-            self.extents.released(&progress.released);
-            progress.released.clear();
+        while let Some(progress) = self.apply_some(upto)? {
+            self.since_file.fetch_add(progress.bytes, Ordering::Relaxed);
+            self.replayed.lock().add(progress);
         }
+        Ok(std::mem::take(&mut *self.replayed.lock()))
+    }
+
+    /// Applies the next durable entries up to `upto`; `None` without one.
+    fn apply_some(&self, upto: u64) -> Result<Option<Progress>, StoreError> {
+        let mut applied = self.applied.lock();
+        let entries = self.next_durable(upto)?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let mut progress = Progress::default();
+        let outcome = apply(
+            &self.spaces,
+            &self.extents,
+            &entries,
+            |_| true,
+            &mut applied,
+            &mut progress,
+        );
+        if let Err(failure) = outcome {
+            // Nothing may be applied before them.
+            let mut unapplied = self.unapplied.lock();
+            for entry in entries.into_iter().rev() {
+                unapplied.put_back(Waiting::InMemory(entry));
+            }
+            return Err(failure);
+        }
+        self.extents
+            .released(&std::mem::take(&mut progress.released));
+        Ok(Some(progress))
     }
 
     /// Number of entries that are appended and not applied.

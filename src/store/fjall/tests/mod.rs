@@ -1,6 +1,7 @@
 //! Tests of the store on disk: against the store in memory as its model, with torn and damaged files, and of
 //! the background thread. This file holds their helpers: small stores, chunks and batches.
 
+mod applying;
 mod contents;
 mod damage;
 mod extents;
