@@ -1,6 +1,38 @@
-//! Which node leads when disks are full, and when publishers are blocked. Pure.
+//! Which node leads when disks are full, and when publishers are blocked. And what a member does that runs no committer,
+//! which would look at its disk.
 
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::process::Process;
+use crate::store::Journal;
 use crate::views::{MemberView, NodeView, SetView};
+
+/// Interval of a member's looks at its disk.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Lets a member's store free space while its disk is short of it, as long as both are there.
+pub(super) async fn spare(process: Weak<Process>, store: Weak<impl Journal>) {
+    let is_short = || Some(!has_room(&process.upgrade()?.view()));
+    spare_while(is_short, store, LOOK).await;
+}
+
+async fn spare_while(
+    is_short: impl Fn() -> Option<bool>,
+    store: Weak<impl Journal>,
+    every: Duration,
+) {
+    while let Some(is_short) = is_short() {
+        let Some(store) = store.upgrade() else {
+            return;
+        };
+        if is_short {
+            store.spare();
+        }
+        drop(store);
+        tokio::time::sleep(every).await;
+    }
+}
 
 /// The member that takes over because its disk has room and this leader's has none; the one with the least lag. `None` if
 /// this node goes on: then the disk alarm blocks publishers.
@@ -46,10 +78,13 @@ fn has_room(node: &NodeView) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::broker::alarms::Raised;
+    use crate::store::{Batch, StoreError};
 
     fn node(name: &str, disk_free: u64) -> NodeView {
         NodeView {
@@ -96,6 +131,48 @@ mod tests {
             members,
             ..SetView::default()
         }
+    }
+
+    /// Counts how often it was asked for space.
+    #[derive(Default)]
+    struct Asked(AtomicU64);
+
+    impl Journal for Asked {
+        fn append(&self, _batch: &Batch) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn apply(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn reopen(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn spare(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_member_with_a_short_disk_is_asked_for_space() {
+        let store = Arc::new(Asked::default());
+        let looks = Cell::new(0);
+        let is_short = || {
+            looks.set(looks.get() + 1);
+            [Some(false), Some(true), Some(true), None][looks.get() - 1]
+        };
+        let every = Duration::from_millis(1);
+        spare_while(is_short, Arc::downgrade(&store), every).await;
+        assert_eq!(store.0.load(Ordering::Relaxed), 2);
+        let weak = Arc::downgrade(&store);
+        drop(store);
+        spare_while(|| Some(true), weak, every).await;
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::error::StartError;
 use super::process::Process;
 use super::set_options::SetSettings;
-use super::{blocking, known_members, own_data, repair, settings};
+use super::{blocking, disk_room, known_members, own_data, repair, settings};
 use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{
@@ -86,6 +86,10 @@ async fn take_part(
         false => beginning,
     };
     let store = Arc::new(store);
+    tokio::spawn(disk_room::spare(
+        Arc::downgrade(process),
+        Arc::downgrade(&store),
+    ));
     let peers = match beginning {
         Beginning::JoinsAgain => known_members::peers(&dir, &set.peers, &set.name),
         Beginning::Forms | Beginning::Joins => set.peers,
