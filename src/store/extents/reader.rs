@@ -82,9 +82,19 @@ impl Reader {
         Ok(checked.collect())
     }
 
-    /// Closes the file of an extent that is about to be removed.
+    /// Closes the file of an extent that was removed.
     pub(super) fn forget(&self, number: u32) {
         self.files.lock().retain(|(open, _)| *open != number);
+    }
+
+    /// The extents whose files are open.
+    #[cfg(test)]
+    pub(super) fn open_files(&self) -> Vec<u32> {
+        self.files
+            .lock()
+            .iter()
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     /// Frees the idle buffers.
