@@ -73,8 +73,14 @@ impl Active {
         Ok(())
     }
 
+    /// Length of the file.
+    pub(super) fn file_len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
     /// Returns the buffer, for the next extent.
-    pub(super) fn into_pages(self) -> Pages {
+    pub(super) fn into_pages(mut self) -> Pages {
+        self.gathered.clear();
         self.gathered
     }
 

@@ -34,6 +34,7 @@ use self::pages::open_direct;
 pub(super) use self::pages::{IO_BYTES, PAGE, Pages};
 use self::reader::Reader;
 use self::usage::{Content, ExtentUsage, Fate};
+pub(super) use self::writer::Writer;
 use super::StoreError;
 use super::dir::{free_bytes, sync_dir};
 use super::error::{io_error, is_lost};
@@ -148,9 +149,17 @@ impl Extents {
         self.usage.lock().count(found)
     }
 
-    /// The extents whose last chunks are worth moving, see [`ExtentUsage::sparse`].
-    pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
-        self.usage.lock().sparse(slack)
+    /// The extents whose last chunks are worth moving, see [`ExtentUsage::sparse`]. None while all are kept.
+    pub(super) fn sparse(&self, slack: u64, upto: u64, live_max: u64) -> Vec<u32> {
+        if self.is_held() {
+            return Vec::new();
+        }
+        self.usage.lock().sparse(slack, upto, live_max)
+    }
+
+    /// Notes that what these extents still hold cannot be moved.
+    pub(super) fn stuck(&self, numbers: &[u32]) {
+        self.usage.lock().stuck(numbers);
     }
 
     /// Keeps all extents that hold a chunk now, also when it is removed or moved.

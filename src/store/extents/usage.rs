@@ -49,6 +49,8 @@ struct Extent {
     last_index: u64,
     /// All of its space has been written before, so that a sync of new entries writes no metadata.
     is_written: bool,
+    /// The chunks in it could not be moved.
+    is_stuck: bool,
 }
 
 /// Whether an emptied extent is reused or removed.
@@ -75,6 +77,7 @@ impl ExtentUsage {
                     sealed: true,
                     last_index: 0,
                     is_written: true,
+                    is_stuck: false,
                 };
                 (number, extent)
             })
@@ -109,6 +112,7 @@ impl ExtentUsage {
             sealed: false,
             last_index: 0,
             is_written: exists,
+            is_stuck: false,
         };
         self.extents.insert(number, extent);
         (number, exists)
@@ -279,23 +283,43 @@ impl ExtentUsage {
         self.spare.split_off(self.spare.len().min(keep))
     }
 
-    /// Sealed extents whose chunks are worth moving. None until the unused bytes of all sealed extents with live chunks
-    /// exceed `slack` and half of their size. Those without wait for a checkpoint, and moving frees none of them.
-    pub(super) fn sparse(&self, slack: u64) -> Vec<u32> {
+    /// Sealed extents whose chunks are worth moving, those with the fewest live bytes first, and at most `live_max` bytes in
+    /// all. None until the unused bytes of all sealed extents with live chunks exceed `slack` and half of their size. Those
+    /// without wait for a checkpoint, and moving frees none of them; nor does it those with log entries after `upto`, which
+    /// are needed.
+    pub(super) fn sparse(&self, slack: u64, upto: u64, live_max: u64) -> Vec<u32> {
         if !self.counted {
             return Vec::new();
         }
-        let holds = |extent: &Extent| extent.sealed && extent.live > 0;
+        let holds = |extent: &Extent| {
+            extent.sealed && extent.live > 0 && extent.last_index <= upto && !extent.is_stuck
+        };
         let sealed = || self.extents.iter().filter(|(_, extent)| holds(extent));
         let live: i64 = sealed().map(|(_, extent)| extent.live).sum();
         let size: i64 = sealed().map(|(_, extent)| extent.size).sum();
         if size - live <= live.max(signed(slack)) {
             return Vec::new();
         }
-        sealed()
-            .filter(|(_, extent)| extent.live * 100 < extent.size * SPARSE_PERCENT)
-            .map(|(number, _)| *number)
-            .collect()
+        let sparse =
+            sealed().filter(|(_, extent)| extent.live * 100 < extent.size * SPARSE_PERCENT);
+        let mut sparse: Vec<(i64, u32)> = sparse.map(|(number, it)| (it.live, *number)).collect();
+        sparse.sort_unstable();
+        let mut left = signed(live_max);
+        let fits = |(live, _): &(i64, u32)| {
+            left -= live;
+            left >= 0
+        };
+        let chosen = sparse.into_iter().take_while(fits);
+        chosen.map(|(_, number)| number).collect()
+    }
+
+    /// Notes that what these extents still hold cannot be moved: it is damaged.
+    pub(super) fn stuck(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            if let Some(extent) = self.extents.get_mut(number) {
+                extent.is_stuck = extent.live > 0;
+            }
+        }
     }
 }
 
@@ -363,7 +387,8 @@ mod tests {
         let mut usage = ExtentUsage::new([3, 4, 5].map(|n| (n, Content::Entries, SIZE)), 0);
         assert_eq!(usage.take(Content::Entries), (6, false));
         usage.released(4, 30);
-        assert_eq!((usage.take_emptied(9), usage.sparse(0)), (vec![], vec![]));
+        let sparse = usage.sparse(0, 9, u64::MAX);
+        assert_eq!((usage.take_emptied(9), sparse), (vec![], vec![]));
         usage.count(&BTreeMap::from([(3, 20), (4, 30)]));
         assert_eq!(usage.take_emptied(9), [4, 5]);
         usage.released(3, 20);
@@ -384,18 +409,40 @@ mod tests {
     #[test]
     fn sparse_extents_are_listed_once_half_of_all_bytes_are_unused() {
         let mut usage = ExtentUsage::new([], 0);
+        let sparse = |usage: &ExtentUsage, slack| usage.sparse(slack, 9, u64::MAX);
         let (a, b) = (filled(&mut usage, 30), filled(&mut usage, 80));
-        assert_eq!(usage.sparse(0), [0u32; 0], "90 of 200 are unused");
+        assert_eq!(sparse(&usage, 0), [0u32; 0], "90 of 200 are unused");
         let c = filled(&mut usage, 10);
-        assert_eq!(usage.sparse(180), [0u32; 0]);
-        assert_eq!(usage.sparse(179), [a, c]);
+        assert_eq!(sparse(&usage, 180), [0u32; 0]);
+        assert_eq!(sparse(&usage, 179), [c, a]);
         usage.released(b, 40);
-        assert_eq!(usage.sparse(0), [a, b, c]);
+        assert_eq!(sparse(&usage, 0), [c, a, b]);
+        usage.stuck(&[c]);
+        assert_eq!(sparse(&usage, 0), [a, b]);
         let mut usage = ExtentUsage::new([], 0);
         filled(&mut usage, 40);
         for _ in 0..9 {
             filled(&mut usage, 0);
         }
-        assert_eq!(usage.sparse(100), [0u32; 0], "nine need no move");
+        assert_eq!(sparse(&usage, 100), [0u32; 0], "nine need no move");
+    }
+
+    #[test]
+    fn no_more_sparse_extents_are_listed_than_may_be_moved() {
+        let mut usage = ExtentUsage::new([], 0);
+        let (a, b, c) = (
+            filled(&mut usage, 30),
+            filled(&mut usage, 10),
+            filled(&mut usage, 20),
+        );
+        let (needed, _) = usage.take(Content::Entries);
+        usage.added(needed, 5);
+        usage.seal(needed, SIZE, 9, true);
+        let sparse = |live_max| usage.sparse(0, 8, live_max);
+        assert_eq!(sparse(60), [b, c, a]);
+        assert_eq!(sparse(59), [b, c]);
+        assert_eq!(sparse(10), [b]);
+        assert_eq!(sparse(9), [0u32; 0]);
+        assert_eq!(usage.sparse(0, 9, 5), [needed], "no one needs its entries");
     }
 }

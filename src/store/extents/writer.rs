@@ -49,7 +49,8 @@ impl Writer<'_> {
             active.end() > 0 && active.end() + u64::from(len) > extents.extent_bytes
         };
         if self.end.active.as_ref().is_some_and(is_full) {
-            self.seal()?;
+            self.sync()?;
+            self.seal();
         }
         let end = &mut *self.end;
         let active = match &mut end.active {
@@ -59,9 +60,9 @@ impl Writer<'_> {
         let address = u32::try_from(active.end())
             .ok()
             .and_then(|at| ChunkAddress::new(active.number, at, chunk));
-        if address.is_some() {
-            extents.usage.lock().added(active.number, len);
+        if let Some(address) = &address {
             self.write(|active, path| active.append(path, chunk))?;
+            extents.usage.lock().added(address.extent(), len);
         }
         Ok(address)
     }
@@ -79,20 +80,20 @@ impl Writer<'_> {
             return Ok(());
         };
         let path = self.extents.path(active.number);
-        write(active, &path).map_err(|e| {
-            // The extent's contents are unknown now. The next opening of the database counts it anew.
-            self.end.active = None;
-            io_error("writing", &path, e)
-        })
+        let written = write(active, &path);
+        if written.is_err() {
+            // What the write has left in the file is unknown. What was synced before is moved on as from any other extent.
+            self.seal();
+        }
+        written.map_err(|e| io_error("writing", &path, e))
     }
 
-    fn seal(&mut self) -> Result<(), StoreError> {
-        self.sync()?;
+    /// Ends the active extent.
+    fn seal(&mut self) {
         if let Some(active) = self.end.active.take() {
-            let size = active.end().max(self.extents.extent_bytes);
+            let size = active.file_len().unwrap_or(self.extents.extent_bytes);
             self.extents.usage.lock().seal(active.number, size, 0, true);
             self.end.pages = active.into_pages();
         }
-        Ok(())
     }
 }

@@ -68,12 +68,16 @@ impl OpenDatabase {
         snapshot: Option<Snapshot>,
         stop: impl Fn() -> bool,
     ) -> Result<bool, StoreError> {
-        if !self.spaces.wait_for_flush(stop)? {
+        if !self.spaces.wait_for_flush(&stop)? {
             return Ok(false);
         }
         self.spaces.sync_names()?;
         if let Some(snapshot) = snapshot {
-            let file = checkpoint_file::write(&self.log_dir, &self.spaces, &snapshot, upto)?;
+            let (dir, spaces) = (&self.log_dir, &self.spaces);
+            let Some(file) = checkpoint_file::write_until(dir, spaces, &snapshot, upto, stop)?
+            else {
+                return Ok(false);
+            };
             self.file_bytes.store(file.bytes, Ordering::Relaxed);
         }
         Ok(true)

@@ -12,6 +12,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ::fjall::{Readable, Snapshot};
+use tracing::debug;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::failed;
@@ -31,6 +32,10 @@ const END: u8 = 0;
 const RESTORE_BYTES: usize = 1024 * 1024;
 /// Buffer of reads and writes.
 const BUFFER: usize = 256 * 1024;
+/// Number of records after which the writing of a file looks whether it must stop.
+const LOOK_AFTER: u64 = 4096;
+/// What fails if the database cannot be read.
+const READING: &str = "reading for a checkpoint";
 
 /// A checkpoint file that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,21 +52,58 @@ pub(super) fn write(
     snapshot: &Snapshot,
     index: u64,
 ) -> Result<Checkpoint, StoreError> {
+    write_until(log_dir, spaces, snapshot, index, || false)?.ok_or(StoreError::Closed)
+}
+
+/// As [`write`]. Gives up when `stop` holds; `None` then. What is not whole leaves nothing: it would take space.
+pub(super) fn write_until(
+    log_dir: &Path,
+    spaces: &Keyspaces,
+    snapshot: &Snapshot,
+    index: u64,
+    stop: impl Fn() -> bool,
+) -> Result<Option<Checkpoint>, StoreError> {
     let path = log_dir.join(NAME);
     let new = path.with_extension("new");
-    let writing = |e| io_error("writing", &new, e);
+    let written = write_new(&new, spaces, snapshot, index, stop);
+    let Ok(Some(bytes)) = written else {
+        if let Err(error) = std::fs::remove_file(&new) {
+            debug!(%error, "an unfinished checkpoint file stays until the next one");
+        }
+        return written.map(|_| None);
+    };
+    std::fs::rename(&new, &path).map_err(|e| io_error("renaming", &new, e))?;
+    sync_dir(log_dir)?;
+    Ok(Some(Checkpoint { index, bytes }))
+}
+
+/// Whether no checkpoint file can be written because the database cannot be read.
+pub(super) fn is_unreadable(failure: &StoreError) -> bool {
+    matches!(failure, StoreError::Database { doing, .. } if *doing == READING)
+}
+
+/// Writes a new file, and returns its length. `None` if `stop` has ended it.
+fn write_new(
+    new: &Path,
+    spaces: &Keyspaces,
+    snapshot: &Snapshot,
+    index: u64,
+    stop: impl Fn() -> bool,
+) -> Result<Option<u64>, StoreError> {
+    let writing = |e| io_error("writing", new, e);
     let mut out = Summed::new(BufWriter::with_capacity(
         BUFFER,
-        File::create(&new).map_err(writing)?,
+        File::create(new).map_err(writing)?,
     ));
     out.write_all(&MAGIC).map_err(writing)?;
     out.write_all(&index.to_le_bytes()).map_err(writing)?;
     let mut records = 0_u64;
     for space in KeyspaceName::ALL {
         for entry in snapshot.iter(spaces.of(space)) {
-            let (key, value) = entry
-                .into_inner()
-                .map_err(failed("reading for a checkpoint"))?;
+            if records % LOOK_AFTER == 0 && stop() {
+                return Ok(None);
+            }
+            let (key, value) = entry.into_inner().map_err(failed(READING))?;
             if *key == *keys::applied(space) {
                 continue;
             }
@@ -83,9 +125,7 @@ pub(super) fn write(
         .into_inner()
         .map_err(|e| writing(e.into_error()))?;
     file.sync_all().map_err(writing)?;
-    std::fs::rename(&new, &path).map_err(|e| io_error("renaming", &new, e))?;
-    sync_dir(log_dir)?;
-    Ok(Checkpoint { index, bytes })
+    Ok(Some(bytes))
 }
 
 /// The checkpoint in the log's directory, read through to its end. `None` if it is missing or damaged.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tracing::warn;
 
 use super::error::{OpenFailure, failed, has_panicked};
@@ -22,8 +22,6 @@ use crate::clock;
 use crate::model::LogId;
 use crate::store::{StoreError, dir};
 
-/// A spare extent is made ready only while the disk has room for this many.
-const ROOMY_EXTENTS: u64 = 16;
 /// How long the last checkpoint may take. Without it the next start reads more of the log.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,6 +34,8 @@ pub(super) struct Core {
     /// Wakes the thread that seals memtables and copies the manifests.
     pub(super) seal_signal: SealSignal,
     open: RwLock<Option<OpenDatabase>>,
+    /// Number of those who wait until nobody uses the database.
+    awaited: AtomicUsize,
     /// After a failure, the last entry that was durable. What follows it in the log was never reported, and is written
     /// again.
     durable: Mutex<Option<u64>>,
@@ -43,6 +43,9 @@ pub(super) struct Core {
     pub(super) reserve: Reserve,
     /// Whether this process has built the database anew.
     rebuilt: AtomicBool,
+    /// In tests, the length of the disk that holds the log.
+    #[cfg(test)]
+    pub(super) disk: Mutex<Option<u64>>,
 }
 
 impl Core {
@@ -54,10 +57,13 @@ impl Core {
             manifests_copied: AtomicBool::new(false),
             seal_signal: SealSignal::new(),
             open: RwLock::default(),
+            awaited: AtomicUsize::new(0),
             durable: Mutex::default(),
             removed: Mutex::default(),
             reserve: Reserve::new(dir),
             rebuilt: AtomicBool::new(false),
+            #[cfg(test)]
+            disk: Mutex::default(),
         };
         core.open_database()?;
         Ok(core)
@@ -66,7 +72,7 @@ impl Core {
     /// Closes the database and opens it again from the disk, without the entries that are not durable.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         self.reserve.spend();
-        if let Some(closed) = self.open.write().take() {
+        if let Some(closed) = self.exclusive().take() {
             *self.durable.lock() = Some(closed.log.durable());
         }
         self.open_database()
@@ -81,6 +87,20 @@ impl Core {
         Ok(OpenGuard(guard))
     }
 
+    /// Waits until nobody uses the database, and keeps everybody else from it.
+    fn exclusive(&self) -> RwLockWriteGuard<'_, Option<OpenDatabase>> {
+        self.awaited.fetch_add(1, Ordering::AcqRel);
+        let open = self.open.write();
+        self.awaited.fetch_sub(1, Ordering::AcqRel);
+        open
+    }
+
+    /// Whether a reopening or a received snapshot waits until nobody uses the database. All readers wait behind it, so
+    /// who uses the database for long ends soon.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Acquire) > 0
+    }
+
     /// Number of removed logs that are not fully swept.
     #[cfg(test)]
     pub(super) fn unswept(&self) -> usize {
@@ -93,13 +113,13 @@ impl Core {
     }
 
     pub(super) fn close(&self) {
-        let open = self.open.write().take();
+        let open = self.exclusive().take();
         drop(open);
     }
 
     /// Replaces everything by a snapshot that was received. Whoever uses the store waits meanwhile.
     pub(super) fn replace(&self, mut received: Received) -> Result<(), StoreError> {
-        let mut open = self.open.write();
+        let mut open = self.exclusive();
         let vote = open.as_ref().and_then(|open| open.vote.as_ref());
         let vote = vote.and_then(|vote| vote.lock().vote());
         let ready = received.make_ready(vote.ok_or(StoreError::Closed)?);
@@ -236,22 +256,6 @@ impl Core {
             self.manifests_copied.store(true, Ordering::Relaxed);
             self.copy_manifests_now();
         }
-    }
-
-    pub(super) fn memtable_bytes(&self) -> u64 {
-        self.open()
-            .map_or(0, |open| open.spaces.db.write_buffer_size())
-    }
-
-    /// Whether the disk has no room for a spare extent beside what else it must take soon.
-    pub(super) fn is_short_of_space(&self) -> bool {
-        let needed = self.memtable_bytes() + ROOMY_EXTENTS * self.options.extent_bytes;
-        dir::free_bytes(&self.dir).is_some_and(|free| free < needed)
-    }
-
-    /// Whether the disk has room for the memtables.
-    pub(super) fn has_room_to_flush(&self) -> bool {
-        dir::free_bytes(&self.dir).is_none_or(|free| free > self.memtable_bytes())
     }
 }
 

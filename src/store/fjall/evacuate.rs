@@ -2,21 +2,30 @@
 //! extents, so that these can be reused.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 
-use ::fjall::Readable;
+use ::fjall::{OwnedWriteBatch, Readable};
 use tracing::{debug, error};
 
 use super::core::Core;
 use super::error::{decode_address, failed};
 use super::keyspaces::remove;
 use super::open::OpenDatabase;
+use super::options::MIB;
 use crate::model::LogId;
 use crate::store::StoreError;
-use crate::store::extents::ChunkAddress;
+use crate::store::extents::{ChunkAddress, Writer};
 use crate::store::keys::{self, ChunkKey};
 
 /// Bytes of chunks moved in one batch; commits wait meanwhile.
 const MOVE_BYTES: usize = 1024 * 1024;
+/// What is moved takes space until a checkpoint has freed the emptied extents. So no more than this part of the room is
+/// moved before one, ...
+const MOVED_PART: u64 = 4;
+/// ... nor more than these bytes.
+const MOVED_MAX: u64 = 512 * MIB;
+/// Number of addresses after which the thread looks whether it must stop.
+const LOOK_AFTER: usize = 4096;
 /// Number of spare extents that stay in quiet times.
 const SPARE_AT_REST: usize = 1;
 
@@ -36,7 +45,10 @@ impl Core {
             return Ok(());
         };
         let mut bytes = BTreeMap::new();
-        for entry in snapshot.iter(&open.spaces.msgs) {
+        for (nth, entry) in snapshot.iter(&open.spaces.msgs).enumerate() {
+            if nth % LOOK_AFTER == 0 && self.is_awaited() {
+                return Ok(()); // the next opening is counted anew
+            }
             if let Some(found) = address_entry(entry)? {
                 *bytes.entry(found.address.extent()).or_default() += found.address.bytes();
             }
@@ -50,19 +62,41 @@ impl Core {
         Ok(())
     }
 
-    /// Moves the chunks out of sparse extents, until `stop` holds. Does nothing while at most `slack` bytes
-    /// are unused.
+    /// Moves the chunks out of sparse extents, as many as there is room for. Does nothing while at most `slack` bytes are
+    /// unused. Returns whether these extents are empty now: when a checkpoint has freed them, others may follow. Ends early
+    /// when `stop` holds, the database is awaited, or the disk fills up.
     pub(in crate::store) fn evacuate(
         &self,
         slack: u64,
         stop: impl Fn() -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let sparse = open.extents.sparse(slack);
+        let room = self.room_beside_checkpoint(&open);
+        let moved_max = (room / MOVED_PART).min(MOVED_MAX);
+        let sparse = open.extents.sparse(slack, open.unneeded(), moved_max);
         if sparse.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        open.evacuate_extents(&sparse, stop)
+        let fills_up = || self.room_beside_checkpoint(&open) < room / 2;
+        let stop = || stop() || self.is_awaited() || fills_up();
+        let done = open.evacuate_extents(&sparse, stop)?;
+        if done {
+            open.extents.stuck(&sparse);
+        }
+        if done && moved_max < MOVED_MAX {
+            open.hasten_file();
+        }
+        Ok(done)
+    }
+
+    /// Lets the next checkpoint free the extents that are empty, however few, if there is room for its file.
+    pub(super) fn hasten_freeing(&self) -> Result<(), StoreError> {
+        let open = self.open()?;
+        let has_emptied = open.extents.emptied_bytes(open.unneeded()) > 0;
+        if has_emptied && self.room_beside_checkpoint(&open) > 0 {
+            open.hasten_file();
+        }
+        Ok(())
     }
 
     /// Removes the spare extents: all but one, or all if space is short.
@@ -74,17 +108,30 @@ impl Core {
 }
 
 impl OpenDatabase {
-    /// Moves the chunks out of these extents, until `stop` holds.
+    /// The entry up to which a checkpoint makes the log unneeded, but for chunks in it.
+    fn unneeded(&self) -> u64 {
+        self.applied_index().min(self.log.unneeded())
+    }
+
+    /// Makes the next checkpoint write its file.
+    fn hasten_file(&self) {
+        self.since_file.store(u64::MAX / 2, Ordering::Relaxed);
+    }
+
+    /// Moves the chunks out of these extents. Returns false if `stop` has ended it.
     pub(super) fn evacuate_extents(
         &self,
         extents: &[u32],
         stop: impl Fn() -> bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let extents: HashSet<u32> = extents.iter().copied().collect();
         let mut moved = 0;
         let mut group = Vec::new();
         let mut group_bytes = 0;
-        for entry in self.spaces.msgs.iter() {
+        for (nth, entry) in self.spaces.msgs.iter().enumerate() {
+            if nth % LOOK_AFTER == 0 && stop() {
+                return Ok(false);
+            }
             let Some(found) = address_entry(entry)? else {
                 continue;
             };
@@ -98,7 +145,7 @@ impl OpenDatabase {
                 self.relocate(std::mem::take(&mut group))?;
                 group_bytes = 0;
                 if stop() {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -109,7 +156,7 @@ impl OpenDatabase {
             chunks = moved,
             "moved chunks out of sparse extents"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Writes chunks to an extent of moved chunks and replaces their addresses. Skips chunks that were removed
@@ -118,8 +165,28 @@ impl OpenDatabase {
     fn relocate(&self, group: Vec<AddressEntry>) -> Result<(), StoreError> {
         let _changing = self.changing(); // no chunk is removed while this is held
         let mut writer = self.extents.writer();
-        let mut writes = self.spaces.batch(2 * group.len());
-        let mut left = Vec::with_capacity(group.len());
+        let mut moves = Moves {
+            writes: self.spaces.batch(2 * group.len()),
+            left: Vec::with_capacity(group.len()),
+            copies: Vec::with_capacity(group.len()),
+        };
+        let copied = self.copy(group, &mut writer, &mut moves);
+        if let Err(failure) = copied.and_then(|()| writer.sync()) {
+            self.extents.released(&moves.copies); // nothing leads to them
+            return Err(failure);
+        }
+        moves.writes.commit().map_err(failed("moving chunks"))?;
+        self.extents.released(&moves.left);
+        Ok(())
+    }
+
+    /// Copies chunks to an extent of moved chunks.
+    fn copy(
+        &self,
+        group: Vec<AddressEntry>,
+        writer: &mut Writer<'_>,
+        moves: &mut Moves,
+    ) -> Result<(), StoreError> {
         for AddressEntry {
             log,
             first,
@@ -138,18 +205,25 @@ impl OpenDatabase {
             let Some(new) = writer.append(&chunk)? else {
                 continue; // cannot happen, since it had an address before
             };
+            moves.copies.push(new);
             if generation != keys::MOVED {
-                remove(&mut writes, &self.spaces.msgs, &key);
+                remove(&mut moves.writes, &self.spaces.msgs, &key);
             }
             let key = keys::chunk_address(log, first, keys::MOVED);
-            writes.insert(&self.spaces.msgs, key, new.encode());
-            left.push(address);
+            moves.writes.insert(&self.spaces.msgs, key, new.encode());
+            moves.left.push(address);
         }
-        writer.sync()?;
-        writes.commit().map_err(failed("moving chunks"))?;
-        self.extents.released(&left);
         Ok(())
     }
+}
+
+/// Chunks that are moved together.
+struct Moves {
+    writes: OwnedWriteBatch,
+    /// Where they were.
+    left: Vec<ChunkAddress>,
+    /// Where their copies are.
+    copies: Vec<ChunkAddress>,
 }
 
 /// Reads an entry of `msgs` that holds an address; `None` for others. Reads no chunks.

@@ -28,6 +28,7 @@ mod recovery; // the logs that a start finds
 mod removed_logs; // removed logs and the progress of sweeps
 mod repair; // a damaged member begins anew
 mod reserve; // space to empty queues on a full disk
+mod room; // what the disk has room for
 mod seal_signal; // what wakes the thread that seals memtables
 mod settled; // what a start finds to sweep
 mod snapshot; // what another member lacks, and receives

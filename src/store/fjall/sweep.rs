@@ -138,7 +138,7 @@ impl Core {
 
 impl Core {
     /// Writes all memtables to tables, then removes the tombstones of the logs that were swept before. Gives up when
-    /// `stop` holds; false then.
+    /// `stop` holds, or the database is awaited; false then.
     pub(super) fn checkpoint(&self, stop: impl Fn() -> bool) -> Result<bool, StoreError> {
         let open = self.open()?;
         let (swept, parts) = {
@@ -147,7 +147,7 @@ impl Core {
             (swept, std::mem::take(&mut removed.uncovered))
         };
         self.manifests_change();
-        let done = open.checkpoint(stop);
+        let done = open.checkpoint(|| stop() || self.is_awaited());
         if !matches!(done, Ok(true)) {
             let mut removed = self.removed.lock();
             removed.unmarked.extend(swept);

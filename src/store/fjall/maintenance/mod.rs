@@ -11,6 +11,7 @@ use self::thread::Shared;
 use self::work::{Doing, Shortage, Work};
 use super::apply::Progress;
 use super::core::Core;
+use crate::clock;
 use crate::model::LogId;
 use crate::store::StoreError;
 use crate::store::worker::Worker;
@@ -57,11 +58,7 @@ impl Maintenance {
 
     /// Tells the thread that free space is below its limit.
     pub(super) fn space_is_short(&self) {
-        let tell = |work: &mut Work| {
-            if work.short == Shortage::None || work.removed_chunks > 0 {
-                work.short = Shortage::Told;
-            }
-        };
+        let tell = |work: &mut Work| work.note_shortage(clock::monotonic());
         let wakes = |work: &Work| work.short == Shortage::Told && work.doing == Doing::Asleep;
         self.shared.change(tell, wakes);
     }

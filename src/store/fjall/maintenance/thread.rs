@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::work::{Doing, Shortage, Task, Until, Work};
 use crate::clock;
 use crate::model::LogId;
 use crate::store::StoreError;
+use crate::store::fjall::checkpoint_file;
 use crate::store::fjall::core::Core;
 use crate::store::fjall::error::failed;
 use crate::store::fjall::options::MaintenanceOptions;
@@ -118,9 +119,26 @@ impl Shared {
         }
     }
 
+    /// Empties sparse extents, some at a time: a checkpoint gives back what moving their chunks has taken.
     fn evacuate(&self, slack: u64) {
-        if let Err(failure) = self.core.evacuate(slack, || self.work.lock().stopping) {
-            warn!(%failure, "postponed the emptying of sparse extents");
+        loop {
+            match self.core.evacuate(slack, || self.work.lock().stopping) {
+                Ok(true) if self.core.has_room_to_flush() => {}
+                Ok(_) => return,
+                Err(failure) => {
+                    warn!(%failure, "postponed the emptying of sparse extents");
+                    return;
+                }
+            }
+            if let Err(failure) = self.cover() {
+                warn!(%failure, "postponed a checkpoint");
+                return;
+            }
+            let mut work = self.work.lock();
+            if work.must_sweep() {
+                work.must_evacuate(); // after the sweeps
+                return;
+            }
         }
     }
 
@@ -193,9 +211,9 @@ impl Shared {
             work.short = Shortage::None;
             return;
         }
-        work.removed_chunks = 0;
+        let removed = std::mem::take(&mut work.removed_chunks);
         let min_bytes = if short {
-            work.short = Shortage::Tried;
+            work.short = Shortage::Tried(clock::monotonic());
             0
         } else {
             self.options().reclaim_min_bytes
@@ -207,13 +225,21 @@ impl Shared {
             self.options().extent_slack_bytes.min(min_bytes)
         };
         self.evacuate(slack);
-        // Extents that are empty now become spare with the checkpoint.
-        let reclaimed = self
-            .cover()
-            .and_then(|()| self.core.trim_extents(short))
-            .and_then(|()| self.reclaim(min_bytes));
-        if let Err(failure) = reclaimed {
+        if let Err(failure) = self.free_emptied(short, removed, min_bytes) {
             warn!(%failure, "postponed the freeing of disk space");
+        }
+    }
+
+    /// Extents that are empty now become spare with a checkpoint.
+    fn free_emptied(&self, short: bool, removed: u64, min_bytes: u64) -> Result<(), StoreError> {
+        if short {
+            self.core.hasten_freeing()?;
+        }
+        self.cover()?;
+        self.core.trim_extents(short)?;
+        match removed {
+            0 => Ok(()),
+            _ => self.reclaim(min_bytes),
         }
     }
 
@@ -270,7 +296,14 @@ impl Shared {
         }
         self.work.lock().cramped_until = None;
         if let Err(failure) = self.cover() {
-            warn!(%failure, "postponed a checkpoint");
+            match checkpoint_file::is_unreadable(&failure) {
+                true => error!(
+                    %failure,
+                    "a table of the database is damaged, so the log frees no space: start the broker again, which builds the \
+                     database anew without loss"
+                ),
+                false => warn!(%failure, "postponed a checkpoint"),
+            }
             self.rest(RETRY_AFTER, Until::Reopened);
         }
     }
@@ -297,9 +330,13 @@ impl Shared {
     /// Compacts twice: one merge finds the files without live chunks, the next one drops them. A merge runs
     /// only after a write, hence the checkpoints.
     fn reclaim(&self, min_bytes: u64) -> Result<(), StoreError> {
-        let before = self.core.open()?.spaces.msgs.disk_space();
-        if before < min_bytes {
-            return Ok(());
+        let (before, room) = {
+            let open = self.core.open()?;
+            let before = open.spaces.msgs.disk_space();
+            (before, self.core.room_beside_checkpoint(&open))
+        };
+        if before < min_bytes || before > room {
+            return Ok(()); // it writes as much anew
         }
         for _ in 0..2 {
             self.cover()?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::LogId;
 use crate::store::fjall::apply::Progress;
@@ -14,6 +14,9 @@ const QUIET_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const EVACUATE_AFTER_CHUNKS: u64 = 1024;
 /// A log that has grown by this many times the bytes of a checkpoint does not wait for the time between checkpoints.
 const CHECKPOINT_FACTOR: u64 = 4;
+/// How long after a try to free space another one follows although no chunk was removed: entries may have been purged, or
+/// others have made room.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Work {
@@ -77,8 +80,8 @@ pub(super) enum Shortage {
     #[default]
     None,
     Told,
-    /// Acted on. Another try is worthwhile only after more chunks were removed.
-    Tried,
+    /// Acted on at this time. Another try is worthwhile after more chunks were removed, or some time.
+    Tried(Instant),
 }
 
 /// The next piece of work.
@@ -115,6 +118,24 @@ impl Work {
         self.count_removed(progress.removed_chunks);
         self.logs.extend(progress.removed_logs);
         self.sweeps.extend(progress.sweeps);
+    }
+
+    /// Free space is below its limit.
+    pub(super) fn note_shortage(&mut self, now: Instant) {
+        let may_help = match self.short {
+            Shortage::None | Shortage::Told => true,
+            Shortage::Tried(at) => {
+                self.removed_chunks > 0 || now.saturating_duration_since(at) >= TRY_AGAIN_AFTER
+            }
+        };
+        if may_help {
+            self.short = Shortage::Told;
+        }
+    }
+
+    /// More extents may be sparse than could be emptied.
+    pub(super) fn must_evacuate(&mut self) {
+        self.removed_since_look = EVACUATE_AFTER_CHUNKS;
     }
 
     pub(super) fn count_removed(&mut self, chunks: u64) {
@@ -232,8 +253,6 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock;
 
@@ -275,6 +294,27 @@ mod tests {
         work.since_spare = 0;
         assert!(work.next(&options, now).is_none(), "there is no room");
         assert!(matches!(work.next(&options, later), Some(Task::Checkpoint)));
+    }
+
+    #[test]
+    fn space_is_freed_again_after_more_removals_or_some_time() {
+        let now = clock::monotonic();
+        let tried = || Work {
+            short: Shortage::Tried(now),
+            ..Work::default()
+        };
+        let mut work = Work::default();
+        work.note_shortage(now);
+        assert_eq!(work.short, Shortage::Told);
+        let mut work = tried();
+        work.note_shortage(now + TRY_AGAIN_AFTER / 2);
+        assert_eq!(work.short, Shortage::Tried(now));
+        work.note_shortage(now + TRY_AGAIN_AFTER);
+        assert_eq!(work.short, Shortage::Told);
+        let mut work = tried();
+        work.count_removed(1);
+        work.note_shortage(now);
+        assert_eq!(work.short, Shortage::Told);
     }
 
     #[test]

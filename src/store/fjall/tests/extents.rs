@@ -1,6 +1,7 @@
 //! Tests of extents: their reuse, emptying and removal, and the effects of damage.
 
 use super::*;
+use crate::store::{EntryId, Replica};
 
 /// Number of files of the log and of moved chunks.
 fn extents(dir: &Path) -> usize {
@@ -88,7 +89,7 @@ fn chunks_are_moved_out_of_sparse_extents() {
     check(&store);
     let before = extents(dir.path());
     settle_down(&store);
-    store.core.evacuate(0, || false).unwrap();
+    assert!(store.core.evacuate(0, || false).unwrap());
     check(&store);
     checkpoint(&store);
     store.core.trim_extents(true).unwrap();
@@ -130,17 +131,184 @@ fn chunks_are_moved_out_of_sparse_extents() {
 fn the_background_thread_removes_sparse_extents() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), eager()).unwrap();
-    for n in 0..100 {
-        let ops = append(LOG, n, chunk_of(n, 1, 60_000));
+    for n in 0..400 {
+        let ops = append(LOG, n, chunk_of(n, 1, 30_000));
         store.commit(&batch(n + 1, ops));
     }
-    assert!(extents(dir.path()) >= 50);
-    for first in (0..100).filter(|n| n % 10 != 0) {
+    assert!(extents(dir.path()) >= 100);
+    // There is room for few chunks at a time.
+    fill_disk(&store, 600_000);
+    for first in (0..400).filter(|n| n % 20 != 0) {
         store.commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]));
     }
-    // Ten chunks of 60 KB are left: two in each extent. The log has one active extent.
-    eventually("the space", || extents(dir.path()) <= 8);
-    assert_eq!(chunks(&store, LOG).len(), 10);
+    // Twenty chunks of 30 KB are left. They are moved until half of the space is used.
+    eventually("the space", || extents(dir.path()) <= 12);
+    assert_eq!(chunks(&store, LOG).len(), 20);
+}
+
+/// Bytes of the log's files.
+fn used(store: &FjallStore) -> u64 {
+    store.core.open().unwrap().extents.disk_bytes().unwrap()
+}
+
+/// Lets the disk have these bytes free.
+fn fill_disk(store: &FjallStore, free: u64) {
+    *store.core.disk.lock() = Some(used(store) + free);
+}
+
+/// Two queues share the log, and one of them is removed. The other's chunks are ten times what is free.
+#[test]
+fn chunks_are_moved_a_part_at_a_time_on_a_full_disk() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    let other = LogId(LOG.0 + 512);
+    for n in 0..400 {
+        let both = [
+            append(LOG, n, chunk_of(n, 1, 30_000)),
+            append(other, n, chunk_of(n, 1, 20_000)),
+        ];
+        store.commit(&batch(n + 1, both.concat()));
+    }
+    store.commit(&batch(0, vec![Op::RemoveLog { log: LOG }]));
+    eventually("the sweep", || store.core.unswept() == 0);
+    settle_down(&store);
+    let before = used(&store);
+    fill_disk(&store, 800_000);
+    let disk = store.core.disk.lock().unwrap();
+    let mut rounds = 0;
+    while store.core.evacuate(0, || false).unwrap() {
+        rounds += 1;
+        let used = used(&store);
+        assert!(used < disk - 400_000, "round {rounds}: {used} of {disk}");
+        checkpoint(&store);
+        store.core.trim_extents(true).unwrap();
+    }
+    let after = used(&store);
+    assert!(rounds > 3, "{rounds} rounds");
+    assert!(after < before * 3 / 4, "{before} bytes, then {after}");
+    assert_eq!(chunks(&store, other).len(), 400);
+    // Without room nothing moves.
+    for first in (0..400).filter(|n| n % 5 != 0) {
+        store.commit(&batch(0, vec![Op::RemoveChunk { log: other, first }]));
+    }
+    settle_down(&store);
+    fill_disk(&store, 50_000);
+    let before = extents(dir.path());
+    assert!(!store.core.evacuate(0, || false).unwrap());
+    assert_eq!(extents(dir.path()), before);
+}
+
+#[test]
+fn chunks_that_cannot_be_written_stay_where_they_are() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..50 {
+        store.commit(&batch(n + 1, append(LOG, n, chunk_of(n, 1, 30_000))));
+    }
+    for first in (0..50).filter(|n| n % 10 != 0) {
+        store.commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]));
+    }
+    settle_down(&store);
+    let next = store.core.open().unwrap().extents.used();
+    let path = dir.path().join(format!("log/{next}.ext"));
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let failure = store.core.evacuate(0, || false).unwrap_err();
+    assert!(failure.to_string().contains(".ext"), "{failure}");
+    assert_eq!(chunks(&store, LOG), [0, 10, 20, 30, 40]);
+    // The extent of the failure is empty.
+    store.core.hasten_freeing().unwrap();
+    checkpoint(&store);
+    assert!(path.symlink_metadata().is_err(), "it is removed");
+    assert!(store.core.evacuate(0, || false).unwrap());
+    assert_eq!(chunks(&store, LOG), [0, 10, 20, 30, 40]);
+}
+
+/// What cannot be read cannot be moved. It must not hold up the others.
+#[test]
+fn a_damaged_chunk_is_not_tried_again() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..50 {
+        store.commit(&batch(n + 1, append(LOG, n, chunk_of(n, 1, 30_000))));
+    }
+    for first in (0..50).filter(|n| n % 10 != 0) {
+        store.commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]));
+    }
+    settle_down(&store);
+    let address = store.core.open().unwrap().spaces.address_of(LOG, 20);
+    let (_, address) = address.unwrap().unwrap();
+    let path = dir.path().join(format!("log/{}.log", address.extent()));
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0; 10], address.start() + 1000).unwrap();
+    assert!(store.core.evacuate(0, || false).unwrap());
+    checkpoint(&store);
+    assert!(!store.core.evacuate(0, || false).unwrap(), "none is left");
+}
+
+/// Calls `hold`, which must end because the store is opened again. It gets what it must ask whether to stop.
+fn reopens_while(store: &FjallStore, hold: impl FnOnce(&dyn Fn() -> bool)) {
+    let begun = std::sync::Once::new();
+    std::thread::scope(|scope| {
+        hold(&|| {
+            begun.call_once(|| {
+                scope.spawn(|| store.reopen().unwrap());
+                eventually("the reopening", || store.core.is_awaited());
+            });
+            false
+        });
+    });
+    assert!(begun.is_completed() && !store.core.is_awaited());
+}
+
+#[test]
+fn a_reopening_waits_for_no_long_work() {
+    let dir = scratch();
+    let store = FjallStore::open(dir.path(), small()).unwrap();
+    for n in 0..100 {
+        store.commit(&batch(n + 1, append(LOG, n, chunk_of(n, 1, 60_000))));
+    }
+    for first in (0..100).filter(|n| n % 3 != 0) {
+        store.commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]));
+    }
+    eventually("the count", || store.has_swept());
+    reopens_while(&store, |stop| {
+        assert!(!store.core.evacuate(0, stop).unwrap());
+    });
+    eventually("the count", || store.has_swept());
+    reopens_while(&store, |stop| {
+        store.core.hasten_freeing().unwrap();
+        assert!(!store.core.checkpoint(stop).unwrap());
+    });
+    let left: Vec<u64> = (0..100).filter(|n| n % 3 == 0).collect();
+    assert_eq!(chunks(&store, LOG), left);
+}
+
+/// As the disk of a follower, which runs no committer.
+#[test]
+fn a_member_gives_its_spare_extents_back() {
+    let dir = scratch();
+    let store = FjallStore::open_member(dir.path(), eager()).unwrap();
+    let id = |index| EntryId { term: 1, index };
+    for n in 0..12 {
+        let ops = append(LOG, n, large(n));
+        let proposal = store.propose(&batch(n, ops), &mut HashSet::new());
+        store.append_entry(id(n + 1), &proposal).unwrap();
+    }
+    let gone = (0..12).map(|first| Op::RemoveChunk { log: LOG, first });
+    let proposal = store.propose(&batch(13, gone.collect()), &mut HashSet::new());
+    store.append_entry(id(13), &proposal).unwrap();
+    store.sync_log().unwrap();
+    store.note_majority(id(13));
+    store.apply_entries(13).unwrap();
+    store.purge_log(12).unwrap();
+    eventually("the spare extents", || {
+        checkpoint(&store);
+        store.core.open().unwrap().extents.has_spare()
+    });
+    store.spare();
+    eventually("the space", || {
+        !store.core.open().unwrap().extents.has_spare()
+    });
 }
 
 #[test]

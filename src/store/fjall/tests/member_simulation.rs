@@ -93,7 +93,9 @@ impl World {
                 checkpoint(self.store());
                 self.model.checkpoint();
             }
-            86..88 => self.store().core.evacuate(0, || false).unwrap(),
+            86..88 => {
+                self.store().core.evacuate(0, || false).unwrap();
+            }
             88..90 => self.store().core.trim_extents(true).unwrap(),
             90..92 => self.fail(),
             92..95 => self.kill(),

@@ -225,7 +225,9 @@ fn behaves_as_the_store_in_memory() {
                     model.sweep_settled().unwrap();
                 }
                 2 => settle_down(&disk),
-                11 | 12 => disk.core.evacuate(0, || false).unwrap(),
+                11 | 12 => {
+                    disk.core.evacuate(0, || false).unwrap();
+                }
                 13..16 => checkpoint(&disk),
                 16 | 17 => {
                     disk = killed(disk, dir.path());

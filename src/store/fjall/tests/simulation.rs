@@ -145,7 +145,9 @@ impl World {
                 self.old_db = None;
             }
             80..83 => self.keep_database(),
-            83..86 => self.store().core.evacuate(0, || false).unwrap(),
+            83..86 => {
+                self.store().core.evacuate(0, || false).unwrap();
+            }
             86..88 => self.store().core.trim_extents(true).unwrap(),
             88..91 => self.fail(),
             91..95 => self.kill(),
