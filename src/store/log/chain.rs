@@ -142,7 +142,9 @@ impl<'a> Chain<'a> {
         };
         let entries = file.entries_from(head.at, 1, self.seed)?;
         self.generation = newest(self.generation, &entries);
-        let fitting = entries.into_iter().find(|it| self.fits(it));
+        // Those of an earlier use of the extent were written before its head.
+        let mut entries = entries.into_iter();
+        let fitting = entries.find(|it| it.written() > head.written() && self.fits(it));
         Ok(fitting.or(Some(head).filter(|head| self.is_needed(head))))
     }
 
