@@ -6,6 +6,7 @@ use std::time::Duration;
 use openraft::type_config::TypeConfigExt;
 use openraft::{Instant, RaftMetrics, ServerState};
 
+use super::super::awake::Reading;
 use super::super::standing::{Evidence, Standing, standing_of};
 use super::super::types::Group;
 use super::{Member, Used};
@@ -79,9 +80,12 @@ impl<R: Replica + Journal> Member<R> {
     /// The time since the machine booted. Notes whether it was asleep.
     fn look_at_clocks(&self) -> Duration {
         let since_boot = || Duration::from_nanos(self.options.clocks.since_boot_ns());
-        let (before, now, after) = (since_boot(), Group::now(), since_boot());
-        self.awake.lock().note(before, now, after);
-        before
+        let read = || Reading {
+            before: since_boot(),
+            now: Group::now(),
+            after: since_boot(),
+        };
+        self.awake.lock().look(read)
     }
 
     /// Lets the broker answer up to this time, if this node leads.
