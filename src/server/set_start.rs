@@ -6,9 +6,10 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::error::StartError;
+use super::known_members::KnownMembers;
 use super::process::Process;
 use super::set_options::SetSettings;
-use super::{blocking, disk_room, known_members, own_data, repair, settings};
+use super::{blocking, disk_room, own_data, repair, settings};
 use crate::clock;
 use crate::cluster::link::{Caller, LinkStream};
 use crate::cluster::node::{
@@ -58,7 +59,7 @@ async fn keep_aside(
     }
     let dir = process.config().data_dir.clone();
     let known = SetSettings {
-        peers: known_members::peers(&dir, &set.peers, &set.name),
+        peers: KnownMembers::peers(&dir, &set.peers, &set.name),
         ..set.clone()
     };
     repair::begin_anew(dir, &known, refusal).await
@@ -91,7 +92,7 @@ async fn take_part(
         Arc::downgrade(&store),
     ));
     let peers = match beginning {
-        Beginning::JoinsAgain => known_members::peers(&dir, &set.peers, &set.name),
+        Beginning::JoinsAgain => KnownMembers::peers(&dir, &set.peers, &set.name),
         Beginning::Forms | Beginning::Joins => set.peers,
     };
     let options = SetOptions {
@@ -104,7 +105,10 @@ async fn take_part(
         holds,
         beginning,
     };
-    let node = Arc::new(ThisNode(Arc::downgrade(process)));
+    let node = Arc::new(ThisNode {
+        process: Arc::downgrade(process),
+        known: Arc::new(KnownMembers::of(dir)),
+    });
     let join = |this, peers| async move {
         let options = MemberOptions {
             keep_log_bytes: None,
@@ -137,25 +141,25 @@ fn open(
 }
 
 /// What the process does for its set.
-struct ThisNode(Weak<Process>);
+struct ThisNode {
+    process: Weak<Process>,
+    known: Arc<KnownMembers>,
+}
 
 impl Node for ThisNode {
     fn report(&self) -> String {
-        let view = self.0.upgrade().map(|process| process.view());
+        let view = self.process.upgrade().map(|process| process.view());
         // Plain data is always JSON.
         view.and_then(|view| serde_json::to_string(&view).ok())
             .unwrap_or_default()
     }
 
     fn note_members(&self, members: Vec<MemberInfo>) {
-        if let Some(process) = self.0.upgrade() {
-            let dir = process.config().data_dir.clone();
-            tokio::task::spawn_blocking(move || known_members::note(&dir, &members));
-        }
+        self.known.note(members);
     }
 
     fn is_whole_again(&self) {
-        if let Some(process) = self.0.upgrade()
+        if let Some(process) = self.process.upgrade()
             && let Err(failure) = FjallStore::is_whole_again(&process.config().data_dir)
         {
             tracing::warn!(%failure, "the next start asks for membership again");
@@ -163,7 +167,7 @@ impl Node for ThisNode {
     }
 
     fn take(&self, from: &Caller, kind: u8, header: Bytes, stream: LinkStream) {
-        let Some(process) = self.0.upgrade() else {
+        let Some(process) = self.process.upgrade() else {
             return;
         };
         match kind {
