@@ -10,12 +10,14 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::type_config::TypeConfigExt;
+use tokio::sync::oneshot;
 use tracing::info;
 
 use super::super::machine::Image;
 use super::super::message::{self, Envelope, MessageError, kind};
 use super::super::origin::Origin;
 use super::super::peers::PeerStream;
+use super::super::runtime::blocking;
 use super::super::set_id::AnotherSet;
 use super::super::snapshot_stream;
 use super::super::succession::{Question, Succession};
@@ -33,15 +35,22 @@ impl<R: Replica> Running<R> {
     ) -> Result<AppendEntriesResponse<Group>, RaftError<Group>> {
         let (vote, previous) = (append.vote, append.prev_log_id);
         let mut answer = pin!(self.raft.append_entries(append));
-        // Raft takes this up after the append, which has renewed the leader's lease by then.
-        let vote_after = self.raft.with_raft_state(|state| *state.vote_ref());
-        let vote_after = tokio::select! {
+        // Raft takes this up after the append, which has renewed the leader's lease by then. What it has decided to cut off
+        // may be on disk still.
+        let (tell, told) = oneshot::channel();
+        let look = self.raft.external_request(move |state| {
+            let has_previous = previous.is_none_or(|id| state.log_ids.get(id.index()) == Some(id));
+            // Nobody asks any more if the answer was there first.
+            let has_it = *state.vote_ref() == vote && has_previous;
+            tell.send(has_it).unwrap_or_default();
+        });
+        let has_it = async { look.await.is_ok() && told.await.unwrap_or(false) };
+        let has_it = tokio::select! {
             biased;
             answer = answer.as_mut() => return answer,
-            vote_after = vote_after => vote_after,
+            has_it = has_it => vote.is_committed() && has_it,
         };
-        let follows = vote.is_committed() && vote_after.is_ok_and(|after| after == vote);
-        match follows && previous.is_none_or(|id| self.durability.has(&id)) {
+        match has_it && previous.is_none_or(|id| self.durability.has(&id)) {
             true => Ok(AppendEntriesResponse::Success),
             false => answer.await,
         }
@@ -147,7 +156,10 @@ impl<R: Replica + Journal> Member<R> {
             return Err(refused(&"this node receives another snapshot"));
         };
         let number = self.running().map_err(|e| refused(&e))?.number;
-        let incoming = self.store.receive_snapshot().map_err(|e| refused(&e))?;
+        let store = self.store.clone();
+        let incoming = blocking(move || store.receive_snapshot()).await;
+        let incoming = incoming.map_err(|e| refused(&e))?;
+        let incoming = incoming.map_err(|e| refused(&e))?;
         let received = snapshot_stream::receive(stream, incoming, entry_id(&last)).await;
         let received = received.map_err(|e: io::Error| refused(&e))?;
         let running = self.running().map_err(|e| refused(&e))?;
