@@ -19,7 +19,7 @@ use crate::cluster::link::{Identity, Links, Trust};
 use crate::cluster::raft::{MemberInfo, Peers};
 use crate::net::Listener;
 
-/// Interval at which nodes ask each other how they are.
+/// Interval at which nodes ask each other how they are, and a leader completes changes of members.
 const FACTS_EVERY: Duration = Duration::from_secs(1);
 /// Interval at which a new node asks its peers.
 const FORM_EVERY: Duration = Duration::from_millis(250);
@@ -92,7 +92,14 @@ impl RunningSet {
         let mut tasks = JoinSet::new();
         tasks.spawn(links.serve(listener, service, stopped));
         tasks.spawn(form(Arc::downgrade(&set), options.beginning));
-        tasks.spawn(ask_others(Arc::downgrade(&set)));
+        let this = Arc::downgrade(&set);
+        tasks.spawn(each_second(this.clone(), |set| async move {
+            set.ask_members().await
+        }));
+        // By itself: a change may wait for members that are gone.
+        tasks.spawn(each_second(this, |set| async move {
+            set.complete_change().await
+        }));
         Ok(RunningSet { set, stop, tasks })
     }
 
@@ -176,7 +183,7 @@ async fn form(set: Weak<SetNode>, beginning: Beginning) {
     }
 }
 
-async fn ask_others(set: Weak<SetNode>) {
+async fn each_second<F: Future<Output = ()>>(set: Weak<SetNode>, act: impl Fn(Arc<SetNode>) -> F) {
     let mut ticks = interval(FACTS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -184,6 +191,6 @@ async fn ask_others(set: Weak<SetNode>) {
         let Some(set) = set.upgrade() else {
             return;
         };
-        set.ask_members().await;
+        act(set).await;
     }
 }

@@ -92,25 +92,28 @@ impl SetNode {
         }
     }
 
-    /// Notes since when this node leads, and completes changes of members that an earlier leader began.
-    pub(super) async fn look_after_members(&self) {
+    /// Notes since when this node leads.
+    pub(super) fn note_leading(&self) {
         let leads = matches!(self.group.status().standing, Standing::Leads(_));
-        {
-            let mut leads_since = self.leads_since.lock();
-            *leads_since = match (leads, *leads_since) {
-                (false, _) => None,
-                (true, None) => Some(monotonic()),
-                (true, since) => since,
-            };
-        }
+        let mut leads_since = self.leads_since.lock();
+        *leads_since = match (leads, *leads_since) {
+            (false, _) => None,
+            (true, None) => Some(monotonic()),
+            (true, since) => since,
+        };
+    }
+
+    /// As the leader: completes a change of members that was begun earlier.
+    pub(in super::super) async fn complete_change(&self) {
+        let leads = matches!(self.group.status().standing, Standing::Leads(_));
         if leads && let Err(error) = self.group.complete_change().await {
             warn!("a change of members that was begun is not complete: {error}");
         }
     }
 
-    /// Goes on without the other members, which are lost, in a new set. Returns their names.
+    /// Goes on without the other members, which are lost, in a new set. Returns their names. It does not wait for its turn:
+    /// a change that is under way may wait for them.
     pub async fn go_on_alone(&self) -> Result<Vec<String>, SetError> {
-        let _turn = self.changing.lock().await;
         let others = self
             .overview()
             .may_go_on_alone()

@@ -237,7 +237,7 @@ impl SetNode {
 
     /// Asks all other members how they are.
     pub(super) async fn ask_members(self: &Arc<SetNode>) {
-        self.look_after_members().await;
+        self.note_leading();
         let status = self.group.status();
         self.note_members(&status);
         let others = status.members.iter().map(|known| &known.member);

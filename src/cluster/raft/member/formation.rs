@@ -42,22 +42,24 @@ impl<R: Replica + Journal> Member<R> {
         self.run().await?;
         drop(change);
         self.until_leading().await?;
+        // One that does not answer now gets its vote later, and keeps out no other.
+        let mut outcome = Ok(());
         for member in members {
             if member.id != me.id {
-                self.add(member).await?;
+                outcome = outcome.and(self.add(member).await);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Goes on as the only member, in a new set, with everything that this node has. All of its log counts as committed,
     /// since a majority may have had it.
     pub async fn stand_alone(&self) -> Result<(), MemberError> {
-        let _change = self.changes.lock().await;
         if self.set.get().is_none() {
             return Err(MemberError::Unformed);
         }
-        self.shut_down().await;
+        // One that is under way may wait for the majority that is lost.
+        let _change = self.shut_down_in_turn().await;
         let set = rand::random::<u64>().max(1);
         let (store, me) = (self.store.clone(), self.options.this.clone());
         let begun = blocking(move || give_up_others(&*store, &me, set));

@@ -144,7 +144,7 @@ impl<R: Replica + Journal> Member<R> {
     }
 
     /// Whether this leader has heard a member lately.
-    fn answers(&self, metrics: &RaftMetrics<Group>, id: u64) -> bool {
+    pub(super) fn answers(&self, metrics: &RaftMetrics<Group>, id: u64) -> bool {
         let answered = metrics.heartbeat.as_ref().and_then(|all| *all.get(&id)?);
         answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
     }

@@ -41,6 +41,8 @@ pub use leadership::Led;
 /// How long members elect no other leader after they have heard theirs: longer than the election timeout, in which the
 /// leader serves without an answer, by more than it takes to notice.
 const LEASE_PERCENT: u32 = 130;
+/// Election timeouts for which this node waits for members that are gone.
+const PATIENCE: u32 = 10;
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
 
@@ -88,6 +90,16 @@ pub enum MemberError {
     Unknown(u64),
     #[error("leveret@{0} has not got everything from this leader: try again")]
     NotCaughtUp(String),
+    #[error(
+        "leveret@{0} does not answer: it gets its vote when it does and has everything. If it is gone for good, forget it \
+         ('leveret ctl forget_cluster_node')"
+    )]
+    Silent(String),
+    #[error(
+        "this node does not lead its set any more, or hears no majority: see in 'leveret ctl cluster_status' what came of the \
+         change of members, and try again"
+    )]
+    GivenUp,
     #[error("no other member answers to which this node could hand over")]
     Alone,
     #[error("{0} does not answer, and cannot take over")]
@@ -132,7 +144,7 @@ pub struct Member<R: Replica = FjallStore> {
     broken: watch::Sender<Option<String>>,
     /// Whether the set has other voters.
     has_others: AtomicBool,
-    /// One change of members at a time.
+    /// One change of members at a time, or one start of Raft.
     changes: tokio::sync::Mutex<()>,
     /// A look at the bounds of the log is under way.
     looks_at_log: AtomicBool,
@@ -334,8 +346,16 @@ impl<R: Replica + Journal> Member<R> {
     /// Takes no part any more.
     pub async fn stop(&self) {
         self.stopped.send_replace(true);
-        self.shut_down().await;
+        drop(self.shut_down_in_turn().await);
         self.stand(Standing::NoMajority);
+    }
+
+    /// As [`Member::shut_down`]. What held the turn is over: a change of members, which ends with Raft, or a start.
+    async fn shut_down_in_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shut_down().await;
+        let turn = self.changes.lock().await;
+        self.shut_down().await;
+        turn
     }
 
     async fn shut_down(&self) {

@@ -122,7 +122,8 @@ impl<R: Replica + Journal> Member<R> {
         let Ok(_change) = self.changes.try_lock() else {
             return;
         };
-        if self.running.lock().is_some() || self.broken.borrow().is_some() {
+        let is_over = *self.stopped.borrow() || self.broken.borrow().is_some();
+        if is_over || self.running.lock().is_some() {
             return;
         }
         let store = self.store.clone();

@@ -1,6 +1,7 @@
 //! Tests of members in one process, over real stores and a network of calls that can be cut.
 
 mod abstentions;
+mod changes;
 mod joins;
 mod members;
 mod own_data;
