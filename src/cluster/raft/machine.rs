@@ -11,6 +11,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use tracing::info;
 
+use super::hurt::Hurt;
 use super::log::Durability;
 use super::records::{decode_members, members_of};
 use super::runtime;
@@ -24,6 +25,7 @@ const TOGETHER_MAX: usize = 64;
 pub(super) struct Machine<R> {
     store: Arc<R>,
     durability: Arc<Durability<R>>,
+    hurt: Arc<Hurt>,
 }
 
 /// The state of the database at one entry, for a member that lags behind the log.
@@ -37,10 +39,11 @@ pub(super) enum Image<R: Replica> {
 }
 
 impl<R: Replica> Machine<R> {
-    pub(super) fn new(store: Arc<R>, durability: Durability<R>) -> Machine<R> {
+    pub(super) fn new(store: Arc<R>, durability: Durability<R>, hurt: Arc<Hurt>) -> Machine<R> {
         Machine {
             store,
             durability: Arc::new(durability),
+            hurt,
         }
     }
 
@@ -102,6 +105,7 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
         Machine {
             store: self.store.clone(),
             durability: self.durability.clone(),
+            hurt: self.hurt.clone(),
         }
     }
 
@@ -129,13 +133,15 @@ impl<R: Replica> RaftStateMachine<Group> for Machine<R> {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<Group, Image<R>>>, io::Error> {
-        let mut snapshot = self.store.snapshot().map_err(io::Error::other)?;
+        let store = self.store.clone();
+        let snapshot = runtime::blocking(move || store.snapshot()).await?;
+        let mut snapshot = snapshot.map_err(io::Error::other)?;
         let Some(last) = log_id(snapshot.id()) else {
             return Ok(None);
         };
         let members = snapshot.members().map(decode_members);
         let members = members.transpose()?.unwrap_or_default();
-        if !has_third(&members) {
+        if !has_third(&members) || self.hurt.leaves_out() {
             snapshot.leave_out_damaged();
         }
         let meta = SnapshotMetaOf::<Group> {

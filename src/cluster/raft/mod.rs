@@ -2,6 +2,7 @@
 
 mod appends; // appends to one member, several under way together
 mod awake; // whether the machine was asleep
+mod hurt; // what a member knows of damage of its own files
 mod log; // the log of the store as Raft's, with its thread
 mod machine; // the database as Raft's state machine
 mod member; // this node's part, as the node uses it

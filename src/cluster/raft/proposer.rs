@@ -5,9 +5,9 @@ use std::sync::Arc;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 
+use super::hurt::Hurt;
 use super::log::Durability;
 use super::machine::Machine;
-use super::standing::is_majority;
 use super::tracker::{Lost, Proposals};
 use super::types::{Changes, Group, LogId};
 use crate::model::Ticket;
@@ -20,6 +20,7 @@ pub(super) struct Proposer<R: Replica> {
     own: LogId,
     pub(super) proposals: Arc<Proposals>,
     durability: Arc<Durability<R>>,
+    hurt: Arc<Hurt>,
 }
 
 impl<R: Replica> Proposer<R> {
@@ -28,12 +29,14 @@ impl<R: Replica> Proposer<R> {
         own: LogId,
         proposals: Arc<Proposals>,
         durability: Arc<Durability<R>>,
+        hurt: Arc<Hurt>,
     ) -> Proposer<R> {
         Proposer {
             raft,
             own,
             proposals,
             durability,
+            hurt,
         }
     }
 
@@ -42,8 +45,7 @@ impl<R: Replica> Proposer<R> {
         self.durability.is_throttled() && !self.proposals.is_lost()
     }
 
-    /// Notes that this leader cannot read what its store should have. False if the others are no majority without it: then
-    /// no other member can take over.
+    /// Notes that this leader cannot read what its store should have. False if no other member can take over that has it.
     pub(super) fn note_unreadable(&self, error: &StoreError) -> bool {
         let metrics = self.raft.metrics();
         let voters = metrics
@@ -51,11 +53,11 @@ impl<R: Replica> Proposer<R> {
             .membership_config
             .voter_ids()
             .count();
-        let has_enough_others = is_majority(voters.saturating_sub(1), voters);
-        if has_enough_others {
+        let can_give_way = voters > 1 && !self.hurt.leaves_out();
+        if can_give_way {
             self.durability.note_damage(error);
         }
-        has_enough_others
+        can_give_way
     }
 
     /// Proposes the changes of the batch with this ticket. Returns when they are on their way.

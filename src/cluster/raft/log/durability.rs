@@ -83,6 +83,11 @@ impl<R: Replica> Durability<R> {
         self.0.note_damage(error);
     }
 
+    /// As [`Durability::damage`], once.
+    pub(in super::super) fn take_damage(&self) -> Option<String> {
+        self.0.state.lock().damage.take()
+    }
+
     /// What turned out to be damaged.
     pub(in super::super) fn damage(&self) -> Option<String> {
         self.0.state.lock().damage.clone()

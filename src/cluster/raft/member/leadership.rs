@@ -14,7 +14,8 @@ use super::super::proposer::Proposer;
 use super::super::replicated::Replicated;
 use super::super::standing::{Standing, is_majority};
 use super::super::tracker::Proposals;
-use super::super::types::{Changes, Group, LogId};
+use super::super::types::{Changes, Group, LogId, store_index};
+use super::membership::has_caught_up;
 use super::{Core, Member, MemberError, NotLeading, Running, Used, raft_error};
 use crate::clock::Mandate;
 use crate::store::{Journal, Proposal, Replica, Store};
@@ -90,7 +91,7 @@ impl<R: Replica + Journal> Member<R> {
         }
         self.end_others(&self.standing.borrow());
         Ok(Begun {
-            proposer: Proposer::new(raft, own, proposals, durability),
+            proposer: Proposer::new(raft, own, proposals, durability, self.hurt.clone()),
             mandate,
         })
     }
@@ -149,32 +150,39 @@ impl<R: Replica + Journal> Member<R> {
         answered.is_some_and(|at| at.elapsed() < self.options.election_timeout)
     }
 
-    /// Whether the members that answer this leader are a majority without it.
+    /// Whether the members that answer this leader, and have what it has, are a majority without it.
     pub(super) fn is_dispensable(&self, metrics: &RaftMetrics<Group>) -> bool {
         let me = self.options.this.id;
-        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let others = voters.iter().filter(|id| **id != me);
-        let live = others.filter(|id| self.answers(metrics, **id)).count();
-        is_majority(live, voters.len())
+        let is_whole = |id: u64| self.answers(metrics, id) && has_caught_up(metrics, id);
+        let is_dispensable = |voters: &BTreeSet<u64>| {
+            let whole = voters.iter().filter(|id| **id != me && is_whole(**id));
+            is_majority(whole.count(), voters.len())
+        };
+        let members = metrics.membership_config.membership();
+        members.get_joint_config().iter().all(is_dispensable)
     }
 
-    /// The voter that takes over: `to`, or the one that has most. It must have answered lately.
+    /// The voter that takes over: `to`, or the one that has most. It must have answered lately, and lack nothing but what
+    /// the log has: it waits for that, and this node leads no more meanwhile.
     fn successor(&self, metrics: &RaftMetrics<Group>, to: Option<u64>) -> Result<u64, MemberError> {
         let me = self.options.this.id;
         let members = &metrics.membership_config;
         let voters: BTreeSet<u64> = members.voter_ids().filter(|id| *id != me).collect();
         let answers = |id: &u64| self.answers(metrics, *id);
         let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+        let purged = store_index(metrics.purged.as_ref());
+        let is_near = |id: &u64| store_index(matched(id).as_ref()) >= purged;
+        let name = |id: u64| {
+            let node = members.membership().get_node(&id);
+            node.map_or_else(|| id.to_string(), |node| node.name.clone())
+        };
         match to {
             Some(to) if !voters.contains(&to) => Err(MemberError::Unknown(to)),
-            Some(to) if !answers(&to) => {
-                let node = members.membership().get_node(&to);
-                let name = node.map_or_else(|| to.to_string(), |node| node.name.clone());
-                Err(MemberError::Unheard(name))
-            }
+            Some(to) if !answers(&to) => Err(MemberError::Unheard(name(to))),
+            Some(to) if !is_near(&to) => Err(MemberError::NotCaughtUp(name(to))),
             Some(to) => Ok(to),
             None => {
-                let live = voters.into_iter().filter(answers);
+                let live = voters.into_iter().filter(|id| answers(id) && is_near(id));
                 live.max_by_key(matched).ok_or(MemberError::Alone)
             }
         }

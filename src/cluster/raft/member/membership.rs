@@ -183,7 +183,7 @@ async fn change<R: Replica>(
 }
 
 /// Whether a member lacks so little that the set can wait for it, as its leader knows.
-fn has_caught_up(metrics: &RaftMetrics<Group>, id: u64) -> bool {
+pub(super) fn has_caught_up(metrics: &RaftMetrics<Group>, id: u64) -> bool {
     let matched = metrics.replication.as_ref().and_then(|all| *all.get(&id)?);
     let last = metrics.last_log_index.unwrap_or(0);
     matched.is_some_and(|matched| last.saturating_sub(matched.index()) <= LAG_MAX)

@@ -2,6 +2,7 @@
 
 mod calls; // what other members ask
 mod formation; // how a set begins
+mod giving_way; // what a member does about damage of its own files
 mod judging; // where this node stands
 mod leadership; // the store of a leadership, and its handover
 mod log_bounds; // keeps the log within its bounds
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::awake::Awake;
+use super::hurt::Hurt;
 use super::log::{Durability, LogStore};
 use super::machine::Machine;
 use super::network::Network;
@@ -43,6 +45,11 @@ pub use leadership::Led;
 const LEASE_PERCENT: u32 = 130;
 /// Election timeouts for which this node waits for members that are gone.
 const PATIENCE: u32 = 10;
+/// Election timeouts for which what a leader cannot read waits for one that can. Handovers may fail for a while.
+const HURT_WAITS: u32 = 100;
+/// Election timeouts after which a member whose files are damaged lets itself be elected when it has started again: the
+/// others lead better.
+const HURT_ELECTS_AFTER: u32 = 5;
 /// How long a member that is added may take to get everything the set has.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(3600);
 
@@ -142,6 +149,7 @@ pub struct Member<R: Replica = FjallStore> {
     stopped: watch::Sender<bool>,
     /// What is damaged in the files of this node, while other members have everything.
     broken: watch::Sender<Option<String>>,
+    hurt: Arc<Hurt>,
     /// Whether the set has other voters.
     has_others: AtomicBool,
     /// One change of members at a time, or one start of Raft.
@@ -218,6 +226,7 @@ impl<R: Replica + Journal> Member<R> {
             });
         }
         let set = Arc::new(SetId::new(identity.set));
+        let hurt = Arc::new(Hurt::new(options.election_timeout * HURT_WAITS));
         let member = Arc::new(Member {
             options: MemberOptions {
                 this: MemberInfo {
@@ -241,6 +250,7 @@ impl<R: Replica + Journal> Member<R> {
             starts: AtomicU64::new(0),
             stopped: watch::Sender::new(false),
             broken: watch::Sender::new(None),
+            hurt,
             has_others: AtomicBool::new(false),
             changes: tokio::sync::Mutex::default(),
             looks_at_log: AtomicBool::new(false),
@@ -256,7 +266,7 @@ impl<R: Replica + Journal> Member<R> {
     async fn run(&self) -> Result<(), MemberError> {
         let log = LogStore::open(self.store.clone(), self.options.this.id)?;
         let durability = Arc::new(log.durability());
-        let machine = Machine::new(self.store.clone(), log.durability());
+        let machine = Machine::new(self.store.clone(), log.durability(), self.hurt.clone());
         let network = Network {
             peers: self.peers.clone(),
             me: self.options.this.id,
@@ -316,9 +326,13 @@ impl<R: Replica + Journal> Member<R> {
         let lease = timeout * LEASE_PERCENT / 100;
         let votes_from = Group::now() + lease;
         let part = u32::try_from(me % 100).unwrap_or_default();
+        let later = match self.hurt.damage() {
+            Some(_) => timeout * HURT_ELECTS_AFTER,
+            None => timeout * part / 200,
+        };
         Ok(Some(Abstention {
             votes_from,
-            elects_from: votes_from + timeout * part / 200,
+            elects_from: votes_from + later,
         }))
     }
 

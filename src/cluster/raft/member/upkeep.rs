@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::type_config::TypeConfigExt;
+use openraft::{Instant, RaftMetrics};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -61,7 +61,7 @@ impl<R: Replica + Journal> Member<R> {
                 if !matches!(failure, Fatal::Stopped) {
                     error!(%failure, "this node takes no part in the cluster until its store works again");
                 }
-                return self.end_of(running).await;
+                return self.end_of(running, &metrics).await;
             }
             let others = metrics.membership_config.voter_ids();
             let others = others.filter(|id| *id != self.options.this.id).count();
@@ -73,14 +73,7 @@ impl<R: Replica + Journal> Member<R> {
             self.look_at_disk(&mut stall, running, committed).await;
             if looked.elapsed() >= LOG_LOOK {
                 looked = Group::now();
-                if let Some(damage) = self.sendings.take_damage() {
-                    self.break_down(&damage);
-                }
-                // What this leader could not read for a queue.
-                let unread = running.durability.damage();
-                if let Some(damage) = unread.filter(|_| self.is_dispensable(&metrics)) {
-                    self.break_down(&damage);
-                }
+                self.look_at_damage(running, &metrics).await;
                 self.look_at_log(&running.raft, &metrics);
             }
             let is_whole = (metrics.state, metrics.vote) == (role.state, role.vote);
@@ -95,7 +88,7 @@ impl<R: Replica + Journal> Member<R> {
                 biased;
                 _ = stopped.changed() => return,
                 changed = changed => if changed.is_err() {
-                    return self.end_of(running).await;
+                    return self.end_of(running, &metrics).await;
                 },
                 () = Group::sleep(self.options.heartbeat) => {}
             }
@@ -103,10 +96,12 @@ impl<R: Replica + Journal> Member<R> {
     }
 
     /// Raft has ended.
-    async fn end_of(&self, running: &Running<R>) {
+    async fn end_of(&self, running: &Running<R>, metrics: &RaftMetrics<Group>) {
+        let is_dispensable = self.is_dispensable(metrics);
         self.stand(Standing::NoMajority);
         self.shut_down_only(running.number).await;
-        if let Some(damage) = running.durability.damage() {
+        self.note_damage(running);
+        if let Some(damage) = self.hurt.damage().filter(|_| is_dispensable) {
             self.break_down(&damage);
         }
     }
@@ -146,14 +141,6 @@ impl<R: Replica + Journal> Member<R> {
         match restarted {
             Ok(()) => info!("this node takes part in the cluster again"),
             Err(failure) => warn!(failure, "this node cannot take part in the cluster yet"),
-        }
-    }
-
-    /// Says that the files are damaged, if other members have what is in them.
-    fn break_down(&self, damage: &str) {
-        if self.has_others.load(Ordering::Relaxed) && self.broken.borrow().is_none() {
-            error!(damage, "the files of this node are damaged");
-            self.broken.send_replace(Some(damage.to_owned()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod abstentions;
 mod changes;
+mod damage;
 mod joins;
 mod members;
 mod own_data;
@@ -246,6 +247,17 @@ async fn soon(mut holds: impl FnMut() -> bool) -> bool {
 async fn leader(nodes: &[Node]) -> usize {
     eventually("a node leads", || nodes.iter().any(Node::leads)).await;
     nodes.iter().position(Node::leads).unwrap()
+}
+
+/// Hands over to a member, as soon as the leader knows that it has what is purged.
+async fn hand_over(leader: &Node, to: u64) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while let Err(refused) = leader.member().transfer(Some(to)).await {
+        let is_late = tokio::time::Instant::now() > deadline;
+        let may_follow = matches!(refused, MemberError::NotCaughtUp(_));
+        assert!(may_follow && !is_late, "{refused}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn put(value: u8) -> Batch {

@@ -5,8 +5,8 @@ use crate::model::{Body, LogId, Message, Origin};
 use crate::store::{ChunkEncoder, Journal, LogRecord, Replica, StoredChunk};
 
 /// Bytes of the log that these members keep: a dozen entries.
-const KEEP: u64 = 256 * 1024;
-const BODY: usize = 20_000;
+pub(super) const KEEP: u64 = 256 * 1024;
+pub(super) const BODY: usize = 20_000;
 const LOG: LogId = LogId(512);
 const OTHER: LogId = LogId(1024);
 
@@ -53,7 +53,7 @@ fn append_to(log: LogId, first: u64) -> Batch {
     .collect()
 }
 
-async fn append_all(store: Arc<dyn Store>, messages: std::ops::Range<u64>) {
+pub(super) async fn append_all(store: Arc<dyn Store>, messages: std::ops::Range<u64>) {
     let write = move || {
         for first in messages {
             store.append(&append(first)).unwrap();
@@ -65,7 +65,7 @@ async fn append_all(store: Arc<dyn Store>, messages: std::ops::Range<u64>) {
 }
 
 /// Whether the node's queue has exactly the first messages.
-fn has(node: &Node, messages: u64) -> bool {
+pub(super) fn has(node: &Node, messages: u64) -> bool {
     let store = &node.running.as_ref().unwrap().1;
     let found = store.read(LOG, 0, usize::MAX).unwrap_or_default();
     let is_right = |(first, chunk): (u64, &StoredChunk)| {
@@ -75,7 +75,7 @@ fn has(node: &Node, messages: u64) -> bool {
     found.len() as u64 == messages && (0..).zip(&found).all(is_right)
 }
 
-fn purged(node: &Node) -> u64 {
+pub(super) fn purged(node: &Node) -> u64 {
     let store = &node.running.as_ref().unwrap().1;
     store.replica_state().unwrap().purged.index
 }
@@ -115,7 +115,7 @@ async fn a_member_that_was_away_for_long_comes_back_by_a_snapshot() {
     assert!(purged(&nodes[away]) > 40, "it came by a snapshot");
     // It leads, and starts again.
     let id = nodes[away].info().id;
-    nodes[first].member().transfer(Some(id)).await.unwrap();
+    hand_over(&nodes[first], id).await;
     eventually("it leads", || nodes[away].leads()).await;
     let store = nodes[away].member().lead().await.unwrap().store;
     append_all(store, 90..100).await;
