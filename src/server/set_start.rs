@@ -62,11 +62,12 @@ async fn keep_aside(
         peers: KnownMembers::peers(&dir, &set.peers, &set.name),
         ..set.clone()
     };
-    repair::begin_anew(dir, &known, refusal).await
+    let election_timeout = process.config().cluster_election_timeout;
+    repair::begin_anew(dir, &known, election_timeout, refusal).await
 }
 
 /// Opens the store as a member's, and takes part in the set.
-async fn take_part(
+pub(super) async fn take_part(
     process: &Arc<Process>,
     set: SetSettings,
     beginning: Beginning,

@@ -53,12 +53,20 @@ struct Repair {
 }
 
 impl Repair {
+    /// If it may not begin anew, it takes part with the files that it has: the set may need its vote.
     async fn carry_out(&mut self, process: &Arc<Process>) -> Result<RunningSet, StartError> {
+        let settings = self.settings.clone();
         if let Some(damage) = &self.damage {
-            set_start::begin_anew(process, &self.settings, damage.clone()).await?;
+            let begun = set_start::begin_anew(process, &settings, damage.clone()).await;
+            if let Err(refusal) = begun {
+                let set = set_start::take_part(process, settings, Beginning::Forms).await;
+                let set = set.map_err(|_| refusal)?;
+                warn!(damage, "this node takes part with its damaged files");
+                return Ok(set);
+            }
             self.damage = None;
         }
-        set_start::start(process, self.settings.clone(), Beginning::Forms).await
+        set_start::start(process, settings, Beginning::Forms).await
     }
 }
 
