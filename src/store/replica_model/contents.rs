@@ -53,6 +53,8 @@ pub(super) struct Contents {
     /// Earlier values that a power loss may bring back.
     pub(super) majorities: Vec<EntryId>,
     pub(super) vote: Vote,
+    /// The record of members that a set has begun with here, and the last entry from before.
+    pub(super) begun: Option<Begun>,
     pub(super) identity: Option<Identity>,
     pub(super) fault: DiskFault,
     /// After a failure nothing works until the store is opened again.
@@ -65,6 +67,13 @@ pub(super) struct Contents {
     pub(super) truncations: u64,
     /// What was cut off the log last, with all that was before.
     pub(super) replaced: Entries,
+}
+
+/// How a set has begun with what a node had.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) after: u64,
+    pub(super) members: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -211,9 +220,14 @@ impl Contents {
     }
 
     pub(super) fn members(&self) -> Option<Vec<u8>> {
-        let applied = self.log.get(..position(self.applied)).unwrap();
-        let last = applied.iter().rev().find_map(|(_, it)| it.members());
-        last.map(|members| members.to_vec())
+        let after = self.begun.as_ref().map_or(0, |begun| begun.after);
+        let applied = position(after)..position(self.applied);
+        let mut entries = self.log.get(applied).unwrap().iter().rev();
+        let last = entries.find_map(|(_, it)| it.members());
+        match (last, &self.begun) {
+            (Some(members), _) => Some(members.to_vec()),
+            (None, begun) => begun.as_ref().map(|begun| begun.members.clone()),
+        }
     }
 
     pub(super) fn state(&self) -> ReplicaState {

@@ -1,6 +1,7 @@
 //! The store of a member in memory, over a simulated disk: what a crash may leave of a log. The simulation of a set runs
 //! on it, and a test of the store on disk runs the same commands on both.
 
+mod comparing; // what a start on disk has found, beside it
 mod contents; // what it holds, and what a crash may leave of it
 mod snapshot; // all of it, for another member
 
@@ -15,9 +16,9 @@ use super::keys::KeyspaceName;
 use super::writes::{Change, Write};
 use super::{Batch, EntryId, Identity, Journal, Proposal, Replica, ReplicaState, StoreError, Vote};
 
-use contents::{Access, Contents, LogChange, id_at, position};
+use contents::{Access, Begun, Contents, LogChange, id_at, position};
 pub(crate) use contents::{DiskFault, Entries, Plant};
-use snapshot::{ModelSnapshot, ReceivedModel};
+use snapshot::{ModelSnapshot, ReceivedModel, begun_block};
 
 /// The key of the numbers that simulated entries hold.
 const NUMBER: &[u8] = b"simulated";
@@ -34,6 +35,24 @@ impl ReplicaModel {
             luck: Some(StdRng::seed_from_u64(seed)),
             ..Contents::default()
         }))
+    }
+
+    /// The store of a broker that ran alone and has written these numbers.
+    pub(crate) fn of_broker(node: u64, seed: u64, numbers: Range<u64>) -> ReplicaModel {
+        let model = ReplicaModel::of_node(node, seed);
+        let numbered = numbers.map(ReplicaModel::numbered);
+        let log: Entries = (1..)
+            .map(|index| EntryId { term: 1, index })
+            .zip(numbered)
+            .collect();
+        {
+            let mut contents = model.0.lock();
+            contents.vote.term = 1;
+            contents.applied = log.len() as u64;
+            contents.checkpointed = contents.applied;
+            contents.start(log);
+        }
+        model
     }
 
     /// A change that holds a number.
@@ -119,12 +138,6 @@ impl ReplicaModel {
         self.0.lock().log.clone()
     }
 
-    /// Whether this entry may be on the disk.
-    pub(crate) fn may_have(&self, entry: &(EntryId, Proposal)) -> bool {
-        let contents = self.0.lock();
-        contents.log.contains(entry) || contents.outcomes().iter().flatten().any(|it| it == entry)
-    }
-
     /// What a power loss cannot take.
     pub(crate) fn synced(&self) -> Entries {
         self.0.lock().synced.clone()
@@ -134,67 +147,6 @@ impl ReplicaModel {
     pub(crate) fn checkpoint(&self) {
         let mut contents = self.0.lock();
         contents.checkpointed = contents.applied;
-    }
-
-    /// Takes what a start has found after a crash, or says why no start may find it. `found` are the kept entries.
-    pub(crate) fn started_with(
-        &self,
-        state: &ReplicaState,
-        found: &Entries,
-        lost_power: bool,
-    ) -> Result<(), String> {
-        let mut contents = self.0.lock();
-        let base = state.purged.index;
-        let fits = |log: &Entries| log.get(position(base)..) == Some(&found[..]);
-        let outcomes = contents.outcomes();
-        let log = outcomes.iter().find(|log| fits(log)).cloned();
-        let log = log.ok_or_else(|| {
-            let ids = |log: &Entries| {
-                let ids = log
-                    .iter()
-                    .map(|(id, _)| format!("{}.{}", id.term, id.index));
-                ids.collect::<Vec<_>>().join(" ")
-            };
-            format!(
-                "{} after {base}, from synced {} with {:?}",
-                ids(found),
-                ids(&contents.synced),
-                contents.changes
-            )
-        })?;
-        let mut majorities = contents.majorities.clone();
-        majorities.push(contents.majority);
-        let is_known = |majority: &EntryId| id_at(&log, majority.index) == *majority;
-        let known = majorities.iter().filter(|it| is_known(it));
-        let upto = known.map(|it| it.index).max().unwrap_or(0);
-        let from = match lost_power {
-            true => contents.checkpointed,
-            false => contents.applied.max(if is_known(&contents.majority) {
-                contents.majority.index
-            } else {
-                0
-            }),
-        };
-        let applied = state.applied;
-        if applied.index < from.min(contents.checkpointed)
-            || applied.index > upto.max(contents.applied)
-        {
-            return Err(format!("{applied:?} is applied, {from} to {upto} may be"));
-        }
-        if base > contents.purged + 1 || id_at(&log, applied.index) != applied {
-            return Err(format!("begins after {base}, {applied:?} is applied"));
-        }
-        if state.vote != contents.vote {
-            return Err(format!("{:?} and not {:?}", state.vote, contents.vote));
-        }
-        contents.applied = applied.index;
-        contents.purged = base;
-        contents.majorities.clear();
-        contents.majority = id_at(&log, state.majority);
-        let is_longer = |it: &Entries| it.len() > log.len() && it.starts_with(&log);
-        contents.forgotten = outcomes.into_iter().filter(is_longer).collect();
-        contents.start(log);
-        Ok(())
     }
 }
 
@@ -215,9 +167,15 @@ impl Replica for ReplicaModel {
         Ok(())
     }
 
-    /// A simulated set begins without entries.
-    fn begin_set(&self, _: &[u8]) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+    fn begin_set(&self, members: &[u8]) -> Result<(), StoreError> {
+        let mut contents = self.0.lock();
+        contents.check(Access::Sync)?;
+        contents.checkpointed = contents.applied;
+        contents.begun = Some(Begun {
+            after: contents.applied,
+            members: members.to_vec(),
+        });
+        Ok(())
     }
 
     fn append_entry(&self, id: EntryId, proposal: &Proposal) -> Result<(), StoreError> {
@@ -342,7 +300,10 @@ impl Replica for ReplicaModel {
     fn snapshot(&self) -> Result<ModelSnapshot, StoreError> {
         let contents = self.0.lock();
         let applied = &contents.log[..position(contents.applied)];
-        let blocks: Vec<Proposal> = applied.iter().map(|(_, block)| block.clone()).collect();
+        let mut blocks: Vec<Proposal> = applied.iter().map(|(_, block)| block.clone()).collect();
+        if let Some(begun) = &contents.begun {
+            blocks.insert(position(begun.after), begun_block(begun));
+        }
         Ok(ModelSnapshot {
             id: id_at(&contents.log, contents.applied),
             members: contents.members(),
@@ -351,17 +312,18 @@ impl Replica for ReplicaModel {
     }
 
     fn receive_snapshot(&self) -> Result<ReceivedModel, StoreError> {
-        Ok(ReceivedModel(Entries::new()))
+        Ok(ReceivedModel::default())
     }
 
     fn install_snapshot(&self, received: ReceivedModel) -> Result<(), StoreError> {
         let mut contents = self.0.lock();
-        let ReceivedModel(log) = received;
+        let ReceivedModel { log, begun } = received;
         let last = log.last().map_or(EntryId::default(), |(id, _)| *id);
         if id_at(&contents.log, last.index) != last {
             contents.synced.clone_from(&log);
             contents.covered = last.index;
             contents.log = log;
+            contents.begun = begun;
             contents.changes.clear();
             contents.forgotten.clear();
             contents.purged = last.index;

@@ -110,12 +110,32 @@ impl Checker {
         self.compare(node, store);
     }
 
+    /// All nodes but this one are lost for good, and what it does not have with them. What it has must stay.
+    pub(super) fn lose_others(&self, node: u64, store: &ReplicaModel) {
+        self.compare(node, store);
+        let log = store.log();
+        let mut known = self.0.lock();
+        let proposed = &known.proposed;
+        let kept = numbers(&log).into_iter();
+        known.confirmed = kept.map(|it| (proposed[at(it)], it)).collect();
+        let both = known.applied.iter().zip(&log);
+        let same = both.take_while(|(known, (_, proposal))| *known == proposal);
+        let same = same.count();
+        known.applied.truncate(same);
+        known.compared.retain(|id, _| *id == node);
+    }
+
     /// Only one of these serves.
     pub(super) fn serve(&self, nodes: &[u64]) {
         if nodes.len() > 1 {
             self.violate(format!("nodes {nodes:?} serve together"));
         }
     }
+}
+
+/// Where a number is in the list of those that were proposed.
+fn at(number: u64) -> usize {
+    usize::try_from(number).unwrap() - 1
 }
 
 fn numbers(entries: &[(crate::store::EntryId, Proposal)]) -> Vec<u64> {
@@ -133,7 +153,7 @@ impl Known {
             if places.insert(*number, place).is_some() {
                 return Some(format!("write {number} is applied twice"));
             }
-            let leadership = self.proposed[usize::try_from(*number).unwrap() - 1];
+            let leadership = self.proposed[at(*number)];
             if leadership < latest {
                 return Some(format!(
                     "write {number} comes after a later broker has begun"

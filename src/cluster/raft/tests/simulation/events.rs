@@ -1,5 +1,4 @@
-//! What may happen to a simulated set: crashes, pauses, cuts, bad weather, disks and clocks that go wrong, changes of
-//! leader and of members.
+//! What may happen to a simulated set: crashes, pauses, cuts, bad weather, disks and clocks that go wrong, handovers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +8,12 @@ use super::node::ELECTION_TIMEOUT;
 use super::schedule::{Schedule, index};
 use crate::store::replica_model::DiskFault;
 
-const NODES_MAX: usize = 6;
 /// How far the clocks go wrong, in parts per million. The lease allows for more.
 const DRIFT: u64 = 30_000;
 
 /// What a crash takes.
 #[derive(Clone, Copy, Debug)]
-enum Loss {
+pub(super) enum Loss {
     Process,
     Power,
 }
@@ -23,7 +21,7 @@ enum Loss {
 impl Schedule {
     pub(super) fn happen(&mut self) {
         let at = self.target();
-        match self.world.below(30) {
+        match self.world.below(38) {
             0..2 => self.crash(at, Loss::Process),
             2..4 => self.crash(at, Loss::Power),
             4 => {
@@ -37,25 +35,32 @@ impl Schedule {
             12 => self.change_weather(),
             13 => self.harm_disk(at),
             14 => self.change_clock(at),
-            15..17 => self.transfer(),
-            17 => self.grow(),
-            18 => self.shrink(),
-            19..22 => self.heal_network(),
-            22 => self.calm_network(),
-            23..27 => self.cut_for_a_moment(at),
-            27..29 => self.pause_for_a_moment(at),
+            15..18 => self.transfer(),
+            18..20 => self.grow(),
+            20..22 => self.shrink(),
+            22..25 => self.heal_network(),
+            25 => self.calm_network(),
+            26..30 => self.cut_for_a_moment(at),
+            30..32 => self.pause_for_a_moment(at),
+            32..35 => self.start_others_anew(),
+            35..37 => self.damage(at),
             _ => self.help_nodes(),
         }
     }
 
     /// The node to which something happens: often the one that serves.
     fn target(&self) -> usize {
-        let serves = self.nodes.iter().position(|node| node.serves(&self.world));
+        let serves = self.serving();
         let any = index(self.world.below(self.nodes.len() as u64));
         serves.filter(|_| self.world.chance(0.4)).unwrap_or(any)
     }
 
-    fn crash(&mut self, at: usize, loss: Loss) {
+    /// The node that serves.
+    fn serving(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.serves(&self.world))
+    }
+
+    pub(super) fn crash(&mut self, at: usize, loss: Loss) {
         let node = &mut self.nodes[at];
         let Some(process) = node.process else {
             return;
@@ -135,13 +140,35 @@ impl Schedule {
 
     fn cut_for_a_moment(&mut self, at: usize) {
         self.isolate(at);
+        self.heal_after(self.moment());
+    }
+
+    fn heal_after(&mut self, time: Duration) {
         let (world, network) = (Arc::clone(&self.world), Arc::clone(&self.network));
-        let time = self.moment();
         self.world.spawn_outside(async move {
             world.timer(time).await;
             network.heal();
         });
         self.tell(format!("the network heals after {time:?}"));
+    }
+
+    /// The leader is alone for a while, and the others start again at once: they do not know when they have heard it.
+    pub(super) fn start_others_anew(&mut self) {
+        let Some(leader) = self.serving() else {
+            return;
+        };
+        self.isolate(leader);
+        self.heal_after(ELECTION_TIMEOUT * 2);
+        let loss = match self.world.chance(0.5) {
+            true => Loss::Process,
+            false => Loss::Power,
+        };
+        let does_one_stay = self.world.chance(0.3);
+        let others = (0..self.nodes.len()).filter(|at| *at != leader);
+        for at in others.skip(usize::from(does_one_stay)) {
+            self.crash(at, loss);
+        }
+        self.start_all();
     }
 
     fn cut(&mut self, at: usize) {
@@ -171,6 +198,15 @@ impl Schedule {
         }
         let to = if is_whole { 0 } else { one };
         self.tell(format!("n{id} is cut off: {there}, {back}, from {to}"));
+    }
+
+    /// A node does not hear the others for a moment, and they hear it.
+    fn deafen(&mut self, id: u64) {
+        for other in &self.nodes {
+            self.network.cut(other.info.id, id);
+        }
+        self.tell(format!("n{id} hears nobody"));
+        self.heal_after(self.moment());
     }
 
     /// Cuts a node off from all others.
@@ -231,55 +267,18 @@ impl Schedule {
             .id;
         let to = self.world.chance(0.5).then_some(to);
         self.tell(format!("the leader hands over to {to:?}"));
-        if self.world.chance(0.3) {
+        let me = leader.this().id;
+        match self.world.below(10) {
             // Most do not hear the old leader any more, or it does not hear them.
-            let at = self
-                .nodes
-                .iter()
-                .position(|it| it.info.id == leader.this().id);
-            self.cut(at.unwrap_or_default());
+            0..2 => self.cut(self.serving().unwrap_or_default()),
+            2..6 => self.deafen(me),
+            _ => {}
         }
         let checker = Arc::clone(&self.checker);
         self.world.spawn_on(process, async move {
             // Another event may keep it from that.
             let is_over = leader.transfer(to).await.is_ok();
             checker.count("handovers", u64::from(is_over));
-        });
-    }
-
-    fn grow(&mut self) {
-        let Some((process, leader)) = self.leader() else {
-            return;
-        };
-        if self.nodes.len() < NODES_MAX {
-            self.add_node();
-        }
-        let new = self.nodes[self.nodes.len() - 1].info.clone();
-        self.tell(format!("{} joins", new.name));
-        let checker = Arc::clone(&self.checker);
-        self.world.spawn_on(process, async move {
-            // It may be a member already.
-            let has_joined = leader.add(new).await.is_ok();
-            checker.count("joins", u64::from(has_joined));
-        });
-    }
-
-    fn shrink(&mut self) {
-        let Some((process, leader)) = self.leader() else {
-            return;
-        };
-        let id = self.nodes[index(self.world.below(self.nodes.len() as u64))]
-            .info
-            .id;
-        if leader.status().members.len() < 3 || id == leader.this().id {
-            return;
-        }
-        self.tell(format!("n{id} is removed"));
-        let checker = Arc::clone(&self.checker);
-        self.world.spawn_on(process, async move {
-            // Another event may keep it from that.
-            let is_gone = leader.remove(id).await.is_ok();
-            checker.count("removals", u64::from(is_gone));
         });
     }
 

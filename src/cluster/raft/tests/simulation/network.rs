@@ -7,28 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt, StreamExt};
 use openraft::type_config::TypeConfigExt;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::{mpsc, oneshot};
 
 use super::process::Process;
 use super::world::World;
 use crate::cluster::raft::types::Group;
-use crate::cluster::raft::{Lane, Member, MemberInfo, Origin, PeerError, PeerStream, Peers};
+use crate::cluster::raft::{Lane, Member, Origin, PeerError};
 use crate::store::replica_model::ReplicaModel;
 
 pub(super) type SimulatedMember = Member<ReplicaModel>;
 
 /// Requests of one lane that a node has not begun to handle.
 const WAITING_MAX: usize = 256;
-const STREAM_BYTES: usize = 64 * 1024;
-const STREAM_DELAY: Duration = Duration::from_millis(1);
-/// A stream whose link is cut for longer than this is reset.
-const STREAM_CUT_MAX: Duration = Duration::from_secs(5);
 
 /// How the network is.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +41,11 @@ impl Weather {
     };
 }
 
-type Outcome = Result<Bytes, PeerError>;
+pub(super) type Outcome = Result<Bytes, PeerError>;
 
 /// The nodes that can be called, and what is under way between them.
 pub(super) struct Network {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     state: Mutex<State>,
 }
 
@@ -74,13 +68,14 @@ struct Call {
 }
 
 #[derive(Clone)]
-struct Request {
-    call: u64,
-    from: u64,
-    to: u64,
-    lane: Lane,
-    kind: u8,
-    body: Bytes,
+pub(super) struct Request {
+    /// Given by the network.
+    pub(super) call: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) lane: Lane,
+    pub(super) kind: u8,
+    pub(super) body: Bytes,
 }
 
 impl Request {
@@ -93,7 +88,7 @@ pub(super) fn name(id: u64) -> String {
     format!("n{id}")
 }
 
-fn origin(id: u64) -> Origin {
+pub(super) fn origin(id: u64) -> Origin {
     let name = name(id);
     Origin { id, name }
 }
@@ -150,7 +145,7 @@ impl Network {
         self.state.lock().cuts.clear();
     }
 
-    fn is_cut(&self, from: u64, to: u64) -> bool {
+    pub(super) fn is_cut(&self, from: u64, to: u64) -> bool {
         self.state.lock().cuts.contains(&(from, to))
     }
 
@@ -172,7 +167,7 @@ impl Network {
         }
     }
 
-    async fn call(self: Arc<Network>, request: Request, within: Duration) -> Outcome {
+    pub(super) async fn call(self: Arc<Network>, request: Request, within: Duration) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         let mut request = request;
         {
@@ -305,98 +300,8 @@ impl Network {
             }
         });
     }
-
-    /// Carries one direction of a stream.
-    async fn carry(
-        self: Arc<Network>,
-        (from, to): (u64, u64),
-        mut source: ReadHalf<DuplexStream>,
-        mut sink: WriteHalf<DuplexStream>,
-    ) {
-        let mut buffer = vec![0; 4096];
-        loop {
-            let Ok(len @ 1..) = source.read(&mut buffer).await else {
-                // An end that cannot be told has been seen there.
-                drop(sink.shutdown().await);
-                return;
-            };
-            self.world.timer(STREAM_DELAY).await;
-            let cut_at = self.world.now();
-            while self.is_cut(from, to) {
-                if self.world.now() > cut_at + STREAM_CUT_MAX {
-                    return;
-                }
-                self.world.timer(Duration::from_millis(20)).await;
-            }
-            if sink.write_all(&buffer[..len]).await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
-fn unreachable() -> PeerError {
+pub(super) fn unreachable() -> PeerError {
     PeerError::Unreachable("there is no connection".to_owned())
-}
-
-/// The calls of one process.
-pub(super) struct Caller {
-    pub(super) me: u64,
-    pub(super) network: Arc<Network>,
-}
-
-impl Peers for Caller {
-    fn call(
-        &self,
-        to: &MemberInfo,
-        lane: Lane,
-        kind: u8,
-        request: Vec<Bytes>,
-        within: Duration,
-    ) -> BoxFuture<'static, Outcome> {
-        let request = Request {
-            call: 0,
-            from: self.me,
-            to: to.id,
-            lane,
-            kind,
-            body: request.concat().into(),
-        };
-        Arc::clone(&self.network).call(request, within).boxed()
-    }
-
-    fn is_gone(&self, member: &MemberInfo) -> BoxFuture<'static, bool> {
-        let (network, me, to) = (&self.network, self.me, member.id);
-        let answers = !network.is_cut(me, to) && !network.is_cut(to, me);
-        let is_gone = answers && network.member(to).is_none();
-        std::future::ready(is_gone).boxed()
-    }
-
-    fn open(
-        &self,
-        to: &MemberInfo,
-        _: u8,
-        header: Bytes,
-    ) -> BoxFuture<'static, Result<Box<dyn PeerStream>, PeerError>> {
-        let (network, me, to) = (Arc::clone(&self.network), self.me, to.id);
-        async move {
-            network.world.timer(STREAM_DELAY).await;
-            let callee = network.member(to);
-            let callee = callee.filter(|_| !network.is_cut(me, to) && !network.is_cut(to, me));
-            let (process, member) = callee.ok_or_else(unreachable)?;
-            let (near, near_end) = duplex(STREAM_BYTES);
-            let (far, far_end) = duplex(STREAM_BYTES);
-            let (near_read, near_write) = split(near_end);
-            let (far_read, far_write) = split(far_end);
-            let world = &network.world;
-            let (there, back) = (Arc::clone(&network), Arc::clone(&network));
-            world.spawn_outside(there.carry((me, to), near_read, far_write));
-            world.spawn_outside(back.carry((to, me), far_read, near_write));
-            world.spawn_on(process, async move {
-                member.receive(&origin(me), header, Box::new(far)).await;
-            });
-            Ok(Box::new(near) as Box<dyn PeerStream>)
-        }
-        .boxed()
-    }
 }

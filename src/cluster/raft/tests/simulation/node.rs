@@ -7,8 +7,9 @@ use std::time::Duration;
 use openraft::type_config::TypeConfigExt;
 use parking_lot::Mutex;
 
+use super::caller::Caller;
 use super::checker::Checker;
-use super::network::{Caller, Network, SimulatedMember, name};
+use super::network::{Network, SimulatedMember, name};
 use super::process::Process;
 use super::world::World;
 use crate::clock::{Holds, Mandate, Source};
@@ -34,6 +35,7 @@ pub(super) struct Node {
     pub(super) info: MemberInfo,
     pub(super) store: Arc<ReplicaModel>,
     pub(super) process: Option<Process>,
+    pub(super) election_timeout: Duration,
     /// The mandate of its broker.
     mandate: Arc<Mutex<Option<Arc<Mandate>>>>,
 }
@@ -67,15 +69,17 @@ impl Source for Clocks {
 }
 
 impl Node {
-    pub(super) fn new(id: u64, seed: u64) -> Node {
+    /// A node with this store.
+    pub(super) fn new(id: u64, store: ReplicaModel) -> Node {
         Node {
             info: MemberInfo {
                 id,
                 name: name(id),
                 address: format!("n{id}:1"),
             },
-            store: Arc::new(ReplicaModel::of_node(id, seed)),
+            store: Arc::new(store),
             process: None,
+            election_timeout: ELECTION_TIMEOUT,
             mandate: Arc::default(),
         }
     }
@@ -92,7 +96,7 @@ impl Node {
         let options = MemberOptions {
             this: self.info.clone(),
             heartbeat: HEARTBEAT,
-            election_timeout: ELECTION_TIMEOUT,
+            election_timeout: self.election_timeout,
             keep_log_bytes: Some(KEEP_ENTRIES),
             clocks: Arc::new(Clocks {
                 world: Arc::clone(world),

@@ -1,4 +1,4 @@
-//! The processes of a simulation: what keeps them from going on, and their clocks.
+//! A process of a simulation: what keeps it from going on, and its clock.
 
 use std::time::Duration;
 

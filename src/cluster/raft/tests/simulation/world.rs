@@ -47,15 +47,15 @@ impl Wake for Wakes {
     }
 }
 
-struct Inner {
-    now: Duration,
+pub(super) struct Inner {
+    pub(super) now: Duration,
     rng: StdRng,
     tasks: BTreeMap<u64, Task>,
     tasks_begun: u64,
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_begun: u64,
-    processes: BTreeMap<Process, Running>,
-    processes_begun: u64,
+    pub(super) processes: BTreeMap<Process, Running>,
+    pub(super) processes_begun: u64,
     /// The process of the task that is polled.
     current: Option<Process>,
     polls: u64,
@@ -64,7 +64,7 @@ struct Inner {
 
 impl Inner {
     /// What the clock of a process shows. Without one it is never wrong.
-    fn clock(&self, process: Option<Process>) -> Duration {
+    pub(super) fn clock(&self, process: Option<Process>) -> Duration {
         let process = process.and_then(|it| self.processes.get(&it));
         process.map_or(self.now, |process| process.clock(self.now))
     }
@@ -72,7 +72,7 @@ impl Inner {
 
 /// A simulation's tasks and time.
 pub(in super::super::super) struct World {
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     ready: Ready,
 }
 
@@ -134,13 +134,6 @@ impl World {
         inner.clock(inner.current)
     }
 
-    /// The time since the machine of a process booted, which counts through its sleeps.
-    pub(super) fn since_boot(&self, process: Process) -> Duration {
-        let inner = self.inner.lock();
-        let slept = inner.processes.get(&process).map(|it| it.slept(inner.now));
-        inner.clock(Some(process)) + slept.unwrap_or_default()
-    }
-
     /// A number below this one.
     pub(super) fn below(&self, end: u64) -> u64 {
         self.inner.lock().rng.random_range(0..end)
@@ -152,60 +145,6 @@ impl World {
 
     pub(super) fn chance(&self, probability: f64) -> bool {
         self.inner.lock().rng.random_bool(probability)
-    }
-
-    pub(super) fn begin_process(&self) -> Process {
-        let mut inner = self.inner.lock();
-        inner.processes_begun += 1;
-        let process = Process(inner.processes_begun);
-        let running = Running::new(inner.now);
-        inner.processes.insert(process, running);
-        process
-    }
-
-    pub(super) fn is_paused(&self, process: Process) -> bool {
-        let inner = self.inner.lock();
-        inner.processes.get(&process).is_some_and(|it| it.is_paused)
-    }
-
-    /// Pauses a process: time passes for it meanwhile, unless its machine sleeps.
-    pub(super) fn pause(&self, process: Process, sleeps: bool) {
-        let mut inner = self.inner.lock();
-        let now = inner.now;
-        if let Some(running) = inner.processes.get_mut(&process) {
-            running.is_paused = true;
-            if sleeps {
-                running.fall_asleep(now);
-            }
-        }
-    }
-
-    /// Lets a process go on.
-    pub(super) fn resume(&self, process: Process) {
-        let mut inner = self.inner.lock();
-        let now = inner.now;
-        if let Some(running) = inner.processes.get_mut(&process) {
-            running.is_paused = false;
-            running.wake_up(now);
-        }
-    }
-
-    /// The blocking work of a process stands still for this time.
-    pub(super) fn stall(&self, process: Process, time: Duration) {
-        let mut inner = self.inner.lock();
-        let until = inner.now + time;
-        if let Some(running) = inner.processes.get_mut(&process) {
-            running.stalled_until = until;
-        }
-    }
-
-    /// The clock of a process goes so fast from now on, in parts per million.
-    pub(super) fn set_rate(&self, process: Process, rate: u64) {
-        let mut inner = self.inner.lock();
-        let now = inner.now;
-        if let Some(running) = inner.processes.get_mut(&process) {
-            running.set(now, rate);
-        }
     }
 
     /// Ends a process: its tasks are dropped where they are.
