@@ -5,11 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::nodes::{Node, agreed_leader, nodes};
+use super::nodes::{Node, THREE, formed, nodes};
+use super::passing::{QUEUE, connect};
 use crate::old_data_directories::{FIXTURES, copy};
-use crate::support::{Client, Peer, eventually};
-
-const QUEUE: &str = "jobs";
+use crate::support::eventually;
 
 /// Compares the stores of these nodes. Returns the exit code and what is said.
 fn compared(nodes: &[Node], format: &str) -> (i32, String) {
@@ -34,7 +33,7 @@ fn have_applied_the_same(set: &[Node; 3]) -> bool {
 async fn what_an_earlier_release_has_left_goes_to_all_nodes_of_a_set() {
     for fixture in ["data-v1", "data-v2"] {
         let dir = tempfile::tempdir().unwrap();
-        let mut set = nodes(dir.path(), ["a", "b", "c"]);
+        let mut set = nodes(dir.path(), THREE);
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(FIXTURES);
         copy(&root.join(fixture).join("data"), &set[0].path(""));
         set.iter_mut().for_each(Node::start);
@@ -51,13 +50,8 @@ async fn what_an_earlier_release_has_left_goes_to_all_nodes_of_a_set() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_members_hold_the_same_and_a_flipped_body_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
-    let serves = || set[leader].check("ready-to-serve-clients") == "200";
-    eventually("clients are served", serves).await;
-    let mut peer = Peer::connect(set[leader].amqp.parse().unwrap(), Client::default()).await;
-    peer.open(1).await;
+    let (mut set, leader) = formed(dir.path());
+    let mut peer = connect(&set[leader]).await;
     peer.declare_durable(1, QUEUE, &[]).await;
     for number in 0..60 {
         let body = format!("message {number} ").repeat(100);

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::support::{Client, Peer};
 
-use super::nodes::{Node, agreed_leader, eventually, nodes};
-use super::passing::{QUEUE, connect, publish_confirmed};
+use super::nodes::{Node, formed};
+use super::passing::{QUEUE, connect, publish_confirmed, publisher};
 
 const BODY: &[u8] = b"a body that is damaged afterwards";
 /// Enough that Raft, which looks for the beginning of a term by halves, reads one of their entries.
@@ -17,13 +17,9 @@ const MESSAGES: usize = 64;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
+    let (mut set, leader) = formed(dir.path());
     let hurt = (leader + 1) % set.len();
-    let mut peer = connect(&set[leader]).await;
-    peer.declare_durable(1, QUEUE, &[]).await;
-    peer.confirm_select(1).await;
+    let mut peer = publisher(&set[leader]).await;
     for _ in 0..MESSAGES {
         publish_confirmed(&mut peer, BODY).await;
     }
@@ -31,28 +27,13 @@ async fn a_member_with_damaged_bodies_in_its_log_gets_everything_from_the_others
     set[hurt].kill();
     assert!(damage_bodies(&set[hurt]) > MESSAGES / 2);
     set[hurt].start();
-    begins_anew(&set[hurt]);
-    eventually("it is whole", || {
-        match set[hurt].path("begins-anew").exists() {
-            true => Err("it has not got everything yet".to_owned()),
-            false => Ok(()),
-        }
-    });
+    set[hurt].begins_anew();
+    set[hurt].is_whole();
     set[leader].ok(&["transfer_leadership", set[hurt].name]);
     let mut peer = connect(&set[hurt]).await;
     for _ in 0..MESSAGES {
         assert_eq!(peer.get_no_ack(1, QUEUE).await.unwrap().body, BODY);
     }
-}
-
-/// Waits until the node has put its files aside.
-fn begins_anew(node: &Node) {
-    eventually("it begins anew", || {
-        match node.path("damaged/member-1").exists() {
-            true => Ok(()),
-            false => Err("it has not begun".to_owned()),
-        }
-    });
 }
 
 /// Takes messages until there are none or the connection ends.
@@ -84,13 +65,9 @@ fn damage_bodies(node: &Node) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_cannot_read_a_message_leaves_none_out_and_gets_it_from_the_others() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
+    let (mut set, leader) = formed(dir.path());
     let hurt = (leader + 1) % set.len();
-    let mut peer = connect(&set[leader]).await;
-    peer.declare_durable(1, QUEUE, &[]).await;
-    peer.confirm_select(1).await;
+    let mut peer = publisher(&set[leader]).await;
     publish_confirmed(&mut peer, BODY).await;
     // Raft reads the entries at the end of the log.
     for _ in 0..MESSAGES {
@@ -119,5 +96,5 @@ async fn a_leader_that_cannot_read_a_message_leaves_none_out_and_gets_it_from_th
         bodies.iter().filter(|body| *body == b"whole").count(),
         MESSAGES
     );
-    begins_anew(&set[hurt]);
+    set[hurt].begins_anew();
 }

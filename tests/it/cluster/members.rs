@@ -1,30 +1,21 @@
 //! How a set is formed, led and changed.
 
-use super::nodes::{Node, agreed_leader, eventually, nodes};
-
-const THREE: [&str; 3] = ["a", "b", "c"];
+use super::nodes::{Node, THREE, agreed_leader, eventually, formed, nodes, until_leads};
 
 #[test]
 fn three_nodes_form_a_set_and_hand_over_without_losing_a_definition() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
-    let [a, b, c] = &nodes;
-    for node in [a, b, c] {
+    let (mut nodes, leader) = formed(dir.path());
+    for node in &nodes {
         node.ok(&["await_online_nodes", "3"]);
     }
-    let leader = agreed_leader(&[a, b, c]);
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     // A node that follows has the leader carry it out.
     nodes[first].ok(&["add_vhost", "orders"]);
     assert!(nodes[second].ok(&["list_vhosts"]).contains("orders"));
 
     nodes[second].ok(&["transfer_leadership", nodes[first].name]);
-    let [a, b, c] = &nodes;
-    eventually("another leader", || match agreed_leader(&[a, b, c]) {
-        leader if leader == first => Ok(()),
-        other => Err(format!("{other}")),
-    });
+    until_leads(&nodes.each_ref(), first);
     assert!(nodes[leader].ok(&["list_vhosts"]).contains("orders"));
     for (index, node) in nodes.iter().enumerate() {
         let leads = format!("leveret_set_leads {}", u8::from(index == first));
@@ -47,11 +38,7 @@ fn three_nodes_form_a_set_and_hand_over_without_losing_a_definition() {
 #[test]
 fn without_a_majority_the_survivor_says_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
-    let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
-    let leader = agreed_leader(&[a, b, c]);
+    let (mut nodes, leader) = formed(dir.path());
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     nodes[leader].kill();
     nodes[first].kill();
@@ -77,11 +64,7 @@ fn without_a_majority_the_survivor_says_what_is_missing() {
 #[test]
 fn a_survivor_of_three_goes_on_alone_and_a_lost_node_never_comes_back() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
-    let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
-    let leader = agreed_leader(&[a, b, c]);
+    let (mut nodes, leader) = formed(dir.path());
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     nodes[second].ok(&["add_vhost", "orders"]);
     let refused = nodes[second].try_ctl(&["force_boot", "--yes"]).unwrap_err();
@@ -137,10 +120,8 @@ fn a_survivor_of_three_goes_on_alone_and_a_lost_node_never_comes_back() {
 #[test]
 fn a_leader_that_an_operator_takes_out_of_service_hands_over_first() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
+    let (nodes, _) = formed(dir.path());
     let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
     for (out, back) in [("stop_app", "start_app"), ("drain", "revive")] {
         let leader = agreed_leader(&[a, b, c]);
         nodes[leader].ok(&[out]);
@@ -157,11 +138,7 @@ fn a_leader_that_an_operator_takes_out_of_service_hands_over_first() {
 #[test]
 fn a_forgotten_node_is_told_so_and_data_under_another_name_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
-    let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
-    let leader = agreed_leader(&[a, b, c]);
+    let (mut nodes, leader) = formed(dir.path());
     let (first, second) = ((leader + 1) % 3, (leader + 2) % 3);
     nodes[first].stop();
     let refusal = nodes[first].refusal_as("another");
@@ -193,10 +170,7 @@ fn a_set_loads_a_definitions_file_once_and_goes_on_without_a_bad_one() {
     a.ok(&["await_online_nodes", "3"]);
     let transfer = |to: usize| {
         a.ok(&["transfer_leadership", THREE[to]]);
-        eventually("another leader", || match agreed_leader(&[a, b, c]) {
-            leader if leader == to => Ok(()),
-            other => Err(format!("{other}")),
-        });
+        until_leads(&[a, b, c], to);
     };
     transfer(0);
     assert!(a.ok(&["list_vhosts"]).contains("loaded"));
@@ -245,20 +219,13 @@ fn a_single_node_grows_to_three_and_a_dead_one_is_replaced() {
 #[test]
 fn many_changes_of_the_leader_leave_no_thread_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
+    let (nodes, _) = formed(dir.path());
     let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
     let mut threads = Vec::new();
     for change in 0..20 {
         let to = &nodes[change % 3];
         a.ok(&["transfer_leadership", to.name]);
-        eventually("the change of the leader", || {
-            match agreed_leader(&[a, b, c]) {
-                leader if leader == change % 3 => Ok(()),
-                other => Err(format!("{other}")),
-            }
-        });
+        until_leads(&[a, b, c], change % 3);
         to.ok(&["list_vhosts"]);
         if change >= 3 {
             threads.push(to.threads());
@@ -271,11 +238,7 @@ fn many_changes_of_the_leader_leave_no_thread_behind() {
 #[test]
 fn a_member_whose_files_are_damaged_gets_everything_from_the_others() {
     let dir = tempfile::tempdir().unwrap();
-    let mut nodes = nodes(dir.path(), THREE);
-    nodes.iter_mut().for_each(Node::start);
-    let [a, b, c] = &nodes;
-    a.ok(&["await_online_nodes", "3"]);
-    let leader = agreed_leader(&[a, b, c]);
+    let (mut nodes, leader) = formed(dir.path());
     let (hurt, other) = ((leader + 1) % 3, (leader + 2) % 3);
     nodes[leader].ok(&["add_vhost", "orders"]);
     eventually("the members are noted", || {
@@ -300,17 +263,8 @@ fn a_member_whose_files_are_damaged_gets_everything_from_the_others() {
     // It knows the others from its last life.
     nodes[hurt].peers = "none".to_owned();
     nodes[hurt].start();
-    let whole = || match nodes[hurt].path("begins-anew").exists() {
-        true => Err("it has not got everything yet".to_owned()),
-        false => Ok(()),
-    };
-    eventually("it begins anew", || {
-        match nodes[hurt].path("damaged/member-1").exists() {
-            true => Ok(()),
-            false => Err("it has not begun".to_owned()),
-        }
-    });
-    eventually("it is whole", whole);
+    nodes[hurt].begins_anew();
+    nodes[hurt].is_whole();
     nodes[leader].ok(&["await_online_nodes", "3"]);
     nodes[leader].ok(&["transfer_leadership", nodes[hurt].name]);
     eventually("it leads", || match nodes[hurt].leader() {

@@ -59,6 +59,25 @@ pub(super) fn nodes<const COUNT: usize>(dir: &Path, names: [&'static str; COUNT]
     })
 }
 
+pub(super) const THREE: [&str; 3] = ["a", "b", "c"];
+
+/// Three nodes that have formed a set, and which of them leads.
+pub(super) fn formed(dir: &Path) -> ([Node; 3], usize) {
+    let mut set = nodes(dir, THREE);
+    set.iter_mut().for_each(Node::start);
+    set[0].ok(&["await_online_nodes", "3"]);
+    let leader = agreed_leader(&set.each_ref());
+    (set, leader)
+}
+
+/// Waits until all these nodes know that this one leads.
+pub(super) fn until_leads(nodes: &[&Node], expected: usize) {
+    eventually("it leads", || match agreed_leader(nodes) {
+        leader if leader == expected => Ok(()),
+        other => Err(format!("{other}")),
+    });
+}
+
 impl Node {
     /// A node that knows no other.
     pub(super) fn alone(dir: &Path, name: &'static str) -> Node {
@@ -204,6 +223,24 @@ impl Node {
     fn signal(&self, signal: Signal) {
         let process = self.process.as_ref().unwrap();
         kill_process(Pid::from_child(process), signal).unwrap();
+    }
+
+    /// Waits until the node, whose files are damaged, has put them aside.
+    pub(super) fn begins_anew(&self) {
+        eventually("it begins anew", || {
+            match self.path("damaged/member-1").exists() {
+                true => Ok(()),
+                false => Err("it has not begun".to_owned()),
+            }
+        });
+    }
+
+    /// Waits until a node that begins anew has everything.
+    pub(super) fn is_whole(&self) {
+        eventually("it is whole", || match self.path("begins-anew").exists() {
+            true => Err("it has not got everything yet".to_owned()),
+            false => Ok(()),
+        });
     }
 
     /// Asks the process to end, and waits for that.

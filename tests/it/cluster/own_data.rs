@@ -4,16 +4,14 @@ use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 
-use super::nodes::{Node, PATIENCE, agreed_leader, eventually, nodes};
-use super::passing::{QUEUE, connect, publish_confirmed};
+use super::nodes::{Node, PATIENCE, THREE, eventually, nodes, until_leads};
+use super::passing::{QUEUE, connect, publish_confirmed, publisher};
 
 const BODY: &[u8] = b"confirmed before there was a set";
 
 /// Declares the queue and publishes a message to it, which is confirmed.
 async fn publish(node: &Node) {
-    let mut peer = connect(node).await;
-    peer.declare_durable(1, QUEUE, &[]).await;
-    peer.confirm_select(1).await;
+    let mut peer = publisher(node).await;
     publish_confirmed(&mut peer, BODY).await;
     peer.close_connection().await;
 }
@@ -21,7 +19,7 @@ async fn publish(node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_set_begins_with_the_messages_of_the_node_that_has_some() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
+    let mut set = nodes(dir.path(), THREE);
     // The first by name has what a first start writes, the last has never run.
     set[0].start_by_itself();
     set[0].ok(&["list_vhosts"]);
@@ -44,10 +42,7 @@ async fn a_set_begins_with_the_messages_of_the_node_that_has_some() {
     });
     for (index, node) in set.iter().enumerate() {
         a.ok(&["transfer_leadership", node.name]);
-        eventually("it leads", || match agreed_leader(&[a, b, c]) {
-            leader if leader == index => Ok(()),
-            other => Err(format!("{other}")),
-        });
+        until_leads(&[a, b, c], index);
         // It comes back to the queue with the end of its channel.
         let mut peer = connect(node).await;
         let found = peer.get(1, QUEUE).await.map(|content| content.body);

@@ -3,19 +3,32 @@
 use leveret::wire::AMQPClass;
 use leveret::wire::protocol::basic;
 
-use super::nodes::{Node, agreed_leader, nodes};
+use super::nodes::{Node, formed};
 use crate::support::{Client, Peer, eventually, eventually_eq};
 
 pub(super) const QUEUE: &str = "jobs";
 /// Several frames, and more than the buffers on the way.
 const LARGE: usize = 3_000_000;
 
+/// Waits until clients of this node are served.
+pub(super) async fn serves(node: &Node) {
+    let ready = || node.check("ready-to-serve-clients") == "200";
+    eventually("clients are served", ready).await;
+}
+
 /// A client of this node, with channel 1, as soon as the node or its leader serves clients.
 pub(super) async fn connect(node: &Node) -> Peer {
-    let serves = || node.check("ready-to-serve-clients") == "200";
-    eventually("clients are served", serves).await;
+    serves(node).await;
     let mut peer = Peer::connect(node.amqp.parse().unwrap(), Client::default()).await;
     peer.open(1).await;
+    peer
+}
+
+/// Such a client, which gets confirms and has declared the queue.
+pub(super) async fn publisher(node: &Node) -> Peer {
+    let mut peer = connect(node).await;
+    peer.declare_durable(1, QUEUE, &[]).await;
+    peer.confirm_select(1).await;
     peer
 }
 
@@ -29,13 +42,9 @@ pub(super) async fn publish_confirmed(peer: &mut Peer, body: &[u8]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_a_follower_are_served_by_the_leader_and_go_on_when_that_is_killed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
+    let (mut set, leader) = formed(dir.path());
     let follower = (leader + 1) % set.len();
-    let mut peer = connect(&set[follower]).await;
-    peer.declare_durable(1, QUEUE, &[]).await;
-    peer.confirm_select(1).await;
+    let mut peer = publisher(&set[follower]).await;
     publish_confirmed(&mut peer, b"one").await;
     publish_confirmed(&mut peer, &vec![7; LARGE]).await;
     assert_eq!(peer.get_no_ack(1, QUEUE).await.unwrap().body, b"one");

@@ -7,19 +7,14 @@ use std::time::{Duration, Instant};
 use leveret::wire::AMQPClass;
 use leveret::wire::protocol::{basic, connection};
 
-use super::nodes::{Node, PATIENCE, agreed_leader, nodes};
-use crate::support::{Client, Event, Peer, eventually, long, text};
+use super::nodes::{Node, PATIENCE, agreed_leader, formed};
+use super::passing::{QUEUE, connect};
+use crate::support::{Event, Peer, long, text};
 
-const QUEUE: &str = "jobs";
 /// The more clients, the surer one of them is served before the node notices what has happened.
 const CLIENTS: usize = 40;
 /// Longer than it takes until held-back publishers are told.
 const TTL: Duration = Duration::from_secs(4);
-
-async fn serves(node: &Node) {
-    let ready = || node.check("ready-to-serve-clients") == "200";
-    eventually("clients are served", ready).await;
-}
 
 /// A request whose answer is read later.
 fn ask_whether_it_leads(node: &Node) -> TcpStream {
@@ -35,22 +30,23 @@ fn ask_whether_it_leads(node: &Node) -> TcpStream {
 async fn clients(node: &Node) -> Vec<Peer> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        let mut client = Peer::connect(node.amqp.parse().unwrap(), Client::default()).await;
-        client.open(1).await;
-        clients.push(client);
+        clients.push(connect(node).await);
     }
     clients
+}
+
+/// The leader stands still from now on, until the others follow one of them.
+fn pause_until_another_leads(set: &[Node; 3], leader: usize) {
+    set[leader].pause();
+    let others = [(leader + 1) % 3, (leader + 2) % 3].map(|other| &set[other]);
+    agreed_leader(&others);
 }
 
 /// The queue gets room the moment that the leader goes on, and all of them learn that together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_paused_ends_the_publishers_that_a_full_queue_holds_back() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
-    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
-    serves(&set[leader]).await;
+    let (set, leader) = formed(dir.path());
     let mut clients = clients(&set[leader]).await;
     let arguments = [
         ("x-max-length", long(1)),
@@ -66,11 +62,7 @@ async fn a_leader_that_was_paused_ends_the_publishers_that_a_full_queue_holds_ba
     for client in &mut clients {
         assert!(is_blocked(client.next().await));
     }
-    set[leader].pause();
-    assert_ne!(
-        [one, other][agreed_leader(&[&set[one], &set[other]])],
-        leader
-    );
+    pause_until_another_leads(&set, leader);
     tokio::time::sleep_until(over.into()).await; // the message's time ends while the leader stands still
     set[leader].resume();
     for client in &mut clients {
@@ -95,16 +87,10 @@ fn is_blocked(event: Event) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_paused_answers_no_client_from_its_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let mut set = nodes(dir.path(), ["a", "b", "c"]);
-    set.iter_mut().for_each(Node::start);
-    let leader = agreed_leader(&set.each_ref());
-    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
-    serves(&set[leader]).await;
+    let (set, leader) = formed(dir.path());
     let mut clients = clients(&set[leader]).await;
     clients[0].declare_durable(1, QUEUE, &[]).await;
-    set[leader].pause();
-    let next = [one, other][agreed_leader(&[&set[one], &set[other]])];
-    assert_ne!(next, leader);
+    pause_until_another_leads(&set, leader);
     for client in &mut clients {
         let get = basic::Get {
             queue: QUEUE.into(),
