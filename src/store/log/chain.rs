@@ -96,6 +96,7 @@ impl<'a> Chain<'a> {
             chain.kept = Kept::after(base.copied().unwrap_or_default(), None);
         }
         chain.heads = heads;
+        chain.drop_replaced();
         chain.finish(synced);
         Ok(chain)
     }
@@ -280,6 +281,18 @@ impl<'a> Chain<'a> {
     fn damaged(&mut self, entries: Range<u64>, next: Option<&Found>) {
         let damage = Damage::between(entries, &self.files, self.end, next);
         self.damages.push(damage);
+    }
+
+    /// Drops what was found if the database holds another entry: the log has lost what replaced it.
+    fn drop_replaced(&mut self) {
+        let mut known = self.known.entries.iter();
+        let applied = known.find(|id| id.index == self.known.applied);
+        if let Some(applied) = applied
+            && let Some(term) = self.kept.term_of(applied.index)
+            && term != applied.term
+        {
+            self.kept = Kept::after(*applied, None);
+        }
     }
 
     /// Compares the end with what the file `synced` says.
