@@ -100,7 +100,7 @@ fn write_new(
     let mut records = 0_u64;
     for space in KeyspaceName::ALL {
         for entry in snapshot.iter(spaces.of(space)) {
-            if records % LOOK_AFTER == 0 && stop() {
+            if records.is_multiple_of(LOOK_AFTER) && stop() {
                 return Ok(None);
             }
             let (key, value) = entry.into_inner().map_err(failed(READING))?;
