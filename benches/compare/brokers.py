@@ -218,6 +218,9 @@ class Process:
             raise SystemExit(f"{' '.join(map(str, self._command))} has ended:\n{self._log.read_text()[-2000:]}")
         self.pid_file.write_text(f"{pid_listening(self._port) or self._process.pid}\n")
 
+    def log(self):
+        return self._log.read_text()
+
     def kill(self):
         """SIGKILL to the process that listens; returns when it and its parents are gone."""
         os.kill(int(self.pid_file.read_text()), signal.SIGKILL)

@@ -33,6 +33,8 @@ class Scenario:
     of_set: bool = False
     # Measured by handover.py and not by `leveret-bench`: `failover` or `handover`, and so many times.
     waits: int = 0
+    # Measured by returning.py on leveret's set: the messages that a node lacks when it comes back.
+    lacks: int = 0
 
 
 def every(given):
@@ -143,6 +145,9 @@ def _sets(given, time):
     yield Scenario("set-latency", "5,000/s offered", "set-latency", ("latency", "--rate", "5000", *time), of_set=True)
     yield Scenario("set-failover", "kill -9 of the leader", "set-waits", ("failover",), of_set=True, waits=5)
     yield Scenario("set-handover", "planned handover", "set-waits", ("handover",), of_set=True, waits=5)
+    # The log that is kept has 1 GiB.
+    for name, lacks in ("set-return", 500_000), ("set-snapshot", 3_000_000):
+        yield Scenario(name, f"a node that lacks {lacks:,} messages", "set-returns", (), heavy=True, of_set=True, lacks=lacks)
 
 
 def _stress(given):

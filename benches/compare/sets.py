@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
+import returning
 from brokers import Broker, Process, free_port, pid_listening, server_of, until
 
 SIZE = 3
@@ -78,6 +79,18 @@ class LeveretNodes(Nodes):
             return found
         until(one_leads, JOIN_S, "no node of the set leads")
         return found[0]
+
+    def log(self, number):
+        """What a node has logged."""
+        return self.processes[number].log()
+
+    def has_everything(self, number):
+        """Whether a node runs and lacks nothing, as the leader knows."""
+        shown = subprocess.run([*self.ctl[self.leader()], "cluster_status"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        return returning.is_whole(shown, f"n{number + 1}")
+
+    def delete_queue(self, number, queue):
+        subprocess.run([*self.ctl[number], "delete_queue", queue], check=True, stdout=subprocess.DEVNULL)
 
     def hand_over(self, queue):
         to = (self.leader() + 1) % SIZE

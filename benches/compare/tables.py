@@ -82,6 +82,10 @@ def brief(summary):
     if due:
         late = due["late_ms"]
         parts.append(f"late p99 {late['p99']:.2f} ms, max {late['max']:.2f} ms" if late else "nothing measured")
+    if summary.get("returns"):
+        one = summary["returns"]
+        parts.append(f"back by {one['by']} in {one['seconds']:.0f} s, confirm p99 ms {one['before']['p99']:.1f}, "
+                     f"meanwhile {one['during']['p99']:.1f}, after {one['after']['p99']:.1f}")
     if summary.get("waits"):
         parts.append("waited " + ", ".join(f"{one:.2f}" for one in summary["waits"]["seconds"]) + " s")
     if summary.get("restart_seconds"):
@@ -341,6 +345,20 @@ def _set_waits_table(rows, document):
     return _section("Three nodes: changes of the leader", [note], columns, (line(*one) for one in _each(rows, document)))
 
 
+def _set_returns_table(rows, document):
+    def line(row, number, peer, cells):
+        runs = [run["returns"] for run in cells[number].runs]
+        if not runs:
+            return [row["title"], *["-"] * 6]
+        middle = sorted(runs, key=lambda run: run["during"]["p99"])[len(runs) // 2]
+        times = [f"{middle[when]['p50']:.1f} / {middle[when]['p99']:.1f}" for when in ("before", "during", "after")]
+        return [row["title"], middle["by"], f"{middle['seconds']:.0f}", f"{middle['mb_per_second']:.0f}", *times]
+    columns = ("<what", "<gets it by", "after s", "MB/s", "confirm p50 / p99 ms before", "meanwhile", "after")
+    note = ("A follower is killed, messages are published that stay, and it starts again while 5,000/s are offered at the leader. "
+            "Meanwhile: the worst 3 s. All nodes share this machine's processors and disk.")
+    return _section("Three nodes: a node comes back", [note], columns, (line(*one) for one in _each(rows, document)))
+
+
 def _ideal_table(rows, document):
     def line(row):
         cell = Cell(document, row["name"], scenarios.IDEAL)
@@ -357,7 +375,7 @@ MAKERS = {"rate": _rate_table("Throughput"), "size": _rate_table("Sizes of bodie
           "ours": _rate_table("Features of leveret only"), "rewind": _rewind_table,
           "delayed": _delayed_table, "due": _due_table, "stress": _stress_table,
           "observed": _observed_table, "set": _set_table, "set-latency": _set_latency_table,
-          "set-queues": _set_queues_table, "set-waits": _set_waits_table, "ideal": _ideal_table}
+          "set-queues": _set_queues_table, "set-waits": _set_waits_table, "set-returns": _set_returns_table, "ideal": _ideal_table}
 
 
 def _read(path):
