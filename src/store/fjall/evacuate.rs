@@ -71,9 +71,17 @@ impl Core {
         stop: impl Fn() -> bool,
     ) -> Result<bool, StoreError> {
         let open = self.open()?;
-        let room = self.room_beside_checkpoint(&open);
+        let sparse = |live_max| open.extents.sparse(slack, open.unneeded(), live_max);
+        if sparse(MOVED_MAX).is_empty() {
+            return Ok(false);
+        }
+        let mut room = self.room_beside_checkpoint(&open);
+        if room / MOVED_PART < MOVED_MAX {
+            open.extents.trim(0)?; // their space serves better for this
+            room = self.room_beside_checkpoint(&open);
+        }
         let moved_max = (room / MOVED_PART).min(MOVED_MAX);
-        let sparse = open.extents.sparse(slack, open.unneeded(), moved_max);
+        let sparse = sparse(moved_max);
         if sparse.is_empty() {
             return Ok(false);
         }

@@ -219,23 +219,22 @@ impl Shared {
             self.options().reclaim_min_bytes
         };
         drop(work);
-        let slack = if short {
-            0
-        } else {
-            self.options().extent_slack_bytes.min(min_bytes)
-        };
-        self.evacuate(slack);
-        if let Err(failure) = self.free_emptied(short, removed, min_bytes) {
+        if let Err(failure) = self.free(short, removed, min_bytes) {
             warn!(%failure, "postponed the freeing of disk space");
         }
     }
 
-    /// Extents that are empty now become spare with a checkpoint.
-    fn free_emptied(&self, short: bool, removed: u64, min_bytes: u64) -> Result<(), StoreError> {
-        if short {
+    /// Frees what is empty first, which makes room to move chunks out of sparse extents.
+    fn free(&self, short: bool, removed: u64, min_bytes: u64) -> Result<(), StoreError> {
+        let slack = if short {
             self.core.hasten_freeing()?;
-        }
+            0
+        } else {
+            self.options().extent_slack_bytes.min(min_bytes)
+        };
         self.cover()?;
+        self.core.trim_extents(short)?;
+        self.evacuate(slack);
         self.core.trim_extents(short)?;
         match removed {
             0 => Ok(()),

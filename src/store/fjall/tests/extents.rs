@@ -131,19 +131,28 @@ fn chunks_are_moved_out_of_sparse_extents() {
 fn the_background_thread_removes_sparse_extents() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), eager()).unwrap();
-    for n in 0..400 {
-        let ops = append(LOG, n, chunk_of(n, 1, 30_000));
-        store.commit(&batch(n + 1, ops));
-    }
-    assert!(extents(dir.path()) >= 100);
+    let other = fill_interleaved(&store, 200);
+    let before = extents(dir.path());
+    assert!(before >= 100, "{before} files");
     // There is room for few chunks at a time.
-    fill_disk(&store, 600_000);
-    for first in (0..400).filter(|n| n % 20 != 0) {
-        store.commit(&batch(0, vec![Op::RemoveChunk { log: LOG, first }]));
+    fill_disk(&store, 800_000);
+    store.commit(&batch(0, vec![Op::RemoveLog { log: LOG }]));
+    // They are moved until more than half of the space is used.
+    eventually("the space", || extents(dir.path()) <= 70);
+    assert_eq!(chunks(&store, other).len(), 200);
+}
+
+/// Puts chunks of two logs into each extent, so that it is sparse without those of [`LOG`]. Returns the other log.
+fn fill_interleaved(store: &FjallStore, batches: u64) -> LogId {
+    let other = LogId(LOG.0 + 512);
+    for n in 0..batches {
+        let both = [
+            append(LOG, n, chunk_of(n, 1, 30_000)),
+            append(other, n, chunk_of(n, 1, 20_000)),
+        ];
+        store.commit(&batch(n + 1, both.concat()));
     }
-    // Twenty chunks of 30 KB are left. They are moved until half of the space is used.
-    eventually("the space", || extents(dir.path()) <= 12);
-    assert_eq!(chunks(&store, LOG).len(), 20);
+    other
 }
 
 /// Bytes of the log's files.
@@ -161,14 +170,7 @@ fn fill_disk(store: &FjallStore, free: u64) {
 fn chunks_are_moved_a_part_at_a_time_on_a_full_disk() {
     let dir = scratch();
     let store = FjallStore::open(dir.path(), small()).unwrap();
-    let other = LogId(LOG.0 + 512);
-    for n in 0..400 {
-        let both = [
-            append(LOG, n, chunk_of(n, 1, 30_000)),
-            append(other, n, chunk_of(n, 1, 20_000)),
-        ];
-        store.commit(&batch(n + 1, both.concat()));
-    }
+    let other = fill_interleaved(&store, 400);
     store.commit(&batch(0, vec![Op::RemoveLog { log: LOG }]));
     eventually("the sweep", || store.core.unswept() == 0);
     settle_down(&store);
@@ -192,6 +194,7 @@ fn chunks_are_moved_a_part_at_a_time_on_a_full_disk() {
         store.commit(&batch(0, vec![Op::RemoveChunk { log: other, first }]));
     }
     settle_down(&store);
+    store.core.trim_extents(true).unwrap();
     fill_disk(&store, 50_000);
     let before = extents(dir.path());
     assert!(!store.core.evacuate(0, || false).unwrap());
