@@ -46,7 +46,7 @@ impl Core {
         };
         let mut bytes = BTreeMap::new();
         for (nth, entry) in snapshot.iter(&open.spaces.msgs).enumerate() {
-            if nth % LOOK_AFTER == 0 && self.is_awaited() {
+            if nth.is_multiple_of(LOOK_AFTER) && self.is_awaited() {
                 return Ok(()); // the next opening is counted anew
             }
             if let Some(found) = address_entry(entry)? {
@@ -137,7 +137,7 @@ impl OpenDatabase {
         let mut group = Vec::new();
         let mut group_bytes = 0;
         for (nth, entry) in self.spaces.msgs.iter().enumerate() {
-            if nth % LOOK_AFTER == 0 && stop() {
+            if nth.is_multiple_of(LOOK_AFTER) && stop() {
                 return Ok(false);
             }
             let Some(found) = address_entry(entry)? else {
