@@ -70,7 +70,7 @@ impl Hurt {
         state.turns += u32::from(std::mem::take(&mut state.gives_way));
     }
 
-    /// Whether this leader goes on without what it cannot read: nobody takes over who could.
+    /// Whether this leader goes on without what it cannot read, since no other member takes over.
     pub(super) fn leaves_out(&self) -> bool {
         let state = self.state.lock();
         let waited = state.waits_since.map(|since| since.elapsed());

@@ -34,7 +34,7 @@ pub(super) struct Core {
     /// Wakes the thread that seals memtables and copies the manifests.
     pub(super) seal_signal: SealSignal,
     open: RwLock<Option<OpenDatabase>>,
-    /// Number of those who wait until nobody uses the database.
+    /// Number of those who wait for the database for themselves.
     awaited: AtomicUsize,
     /// After a failure, the last entry that was durable. What follows it in the log was never reported, and is written
     /// again.
@@ -87,7 +87,7 @@ impl Core {
         Ok(OpenGuard(guard))
     }
 
-    /// Waits until nobody uses the database, and keeps everybody else from it.
+    /// Waits until all others have let the database go, and keeps them from it.
     fn exclusive(&self) -> RwLockWriteGuard<'_, Option<OpenDatabase>> {
         self.awaited.fetch_add(1, Ordering::AcqRel);
         let open = self.open.write();

@@ -40,7 +40,7 @@ impl<R: Replica> Running<R> {
         let (tell, told) = oneshot::channel();
         let look = self.raft.external_request(move |state| {
             let has_previous = previous.is_none_or(|id| state.log_ids.get(id.index()) == Some(id));
-            // Nobody asks any more if the answer was there first.
+            // The caller has gone if the answer was there first.
             let has_it = *state.vote_ref() == vote && has_previous;
             tell.send(has_it).unwrap_or_default();
         });
